@@ -1,0 +1,127 @@
+"""Self-attention with prompt rows as extra keys and values: all candidates for the price of one.
+
+Differentiable Prompt Learning (Huang et al., IJCAI 2025) mixes T+1 attentions that differ only in
+the few prompt rows they see. They share everything else, so one attention over the tokens and one
+over all rows, each candidate normalised by its own log-sum-exp, give the same sum exactly.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.nn import logsumexp
+
+# Added to masked scores. Finite, so that log-sum-exp over masked rows has a gradient (of zero).
+MASKED = -1e30
+
+
+@struct.dataclass
+class LayerPrompts:
+    """The prompt rows of one layer (or of all, with a leading axis N) and how they are mixed.
+
+    The rows are split into consecutive candidates; candidate g sees its own ``sizes[g]`` rows and
+    all tokens. The layer's attention is the weighted sum of the plain one and the candidates'.
+
+    Attributes:
+      rows: (P, D) prompt vectors, before LayerNorm.
+      weights: (1 + G,) weight of the plain attention, then of each candidate; they sum to 1.
+      mask: (P,) true where a row exists, or None when all do.
+      sizes: G numbers of rows, summing to P.
+    """
+
+    rows: jax.Array
+    weights: jax.Array
+    mask: jax.Array | None = None
+    sizes: tuple[int, ...] = struct.field(pytree_node=False, default=())
+
+
+def attention(
+    query: jax.Array, key: jax.Array, value: jax.Array, token_mask: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Plain scaled dot-product attention that also returns its log-sum-exp.
+
+    Args:
+      query: (B, S, H, d).
+      key: (B, K, H, d).
+      value: (B, K, H, d).
+      token_mask: (S, K), true where a query may look, or None for no mask.
+
+    Returns:
+      The attended values (B, S, H, d), and the log-sum-exp (B, H, S) of the scores, in float32
+      or wider.
+    """
+    scores = _scores("bqhd,bkhd->bhqk", query, key)  # (B, H, S, K)
+    if token_mask is not None:
+        scores = jnp.where(token_mask, scores, MASKED)
+    normaliser = logsumexp(scores, axis=-1)  # (B, H, S)
+    probabilities = jnp.exp(scores - normaliser[..., None])
+    return _weighted_sum("bhqk,bkhd->bqhd", probabilities, value), normaliser
+
+
+def prompted_attention(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    prompt_key: jax.Array,
+    prompt_value: jax.Array,
+    prompts: LayerPrompts,
+    token_mask: jax.Array | None = None,
+) -> jax.Array:
+    """The weighted sum of the attentions over tokens + candidate, in one attention.
+
+    With s_x the scores on tokens, s_p those on all prompt rows, L_x = logsumexp(s_x) and
+    L_g = logaddexp(L_x, logsumexp of s_p over candidate g's rows), L_0 = L_x::
+
+        out = [sum_g a_g exp(L_x - L_g)] softmax(s_x) V_x + sum_j a_g(j) exp(s_p[j] - L_g(j)) V_p[j]
+
+    No exponent is ever positive, so nothing overflows, and no 0/0 can arise, for any scores.
+
+    Args:
+      query: (B, S, H, d).
+      key: (B, K, H, d).
+      value: (B, K, H, d).
+      prompt_key: (P, H, d), the rows' keys.
+      prompt_value: (P, H, d), the rows' values.
+      prompts: the weights, mask and sizes of the candidates.
+      token_mask: (S, K), true where a query may look; every query sees every prompt row.
+
+    Returns:
+      (B, S, H, d) mixed values, before the output projection.
+    """
+    attended, token_normaliser = attention(query, key, value, token_mask)
+    scores = _scores("bqhd,phd->bhqp", query, prompt_key)  # (B, H, S, P)
+    if prompts.mask is not None:
+        scores = jnp.where(prompts.mask, scores, MASKED)
+    token_share, row_shares = _shares(scores, token_normaliser, prompts)
+    token_share = jnp.swapaxes(token_share, 1, 2)[..., None]  # (B, S, H, 1)
+    mixed = token_share * attended + _weighted_sum("bhqp,phd->bqhd", row_shares, prompt_value)
+    return mixed.astype(value.dtype)
+
+
+def _shares(
+    scores: jax.Array, token_normaliser: jax.Array, prompts: LayerPrompts
+) -> tuple[jax.Array, jax.Array]:
+    """How much of the tokens' attention (B, H, S) and of each row (B, H, S, P) is in the sum."""
+    token_share = jnp.broadcast_to(prompts.weights[0], token_normaliser.shape)
+    row_shares = []
+    start = 0
+    for candidate, size in enumerate(prompts.sizes, start=1):
+        own = scores[..., start : start + size]  # (B, H, S, size)
+        normaliser = jnp.logaddexp(token_normaliser, logsumexp(own, axis=-1))
+        weight = prompts.weights[candidate]
+        token_share += weight * jnp.exp(token_normaliser - normaliser)
+        row_shares.append(weight * jnp.exp(own - normaliser[..., None]))
+        start += size
+    return token_share, jnp.concatenate(row_shares, axis=-1)
+
+
+def _scores(equation: str, query: jax.Array, key: jax.Array) -> jax.Array:
+    """Scaled scores, accumulated and kept in float32 (or wider)."""
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    return jnp.einsum(equation, query, key, preferred_element_type=wide) * query.shape[-1] ** -0.5
+
+
+def _weighted_sum(equation: str, weights: jax.Array, value: jax.Array) -> jax.Array:
+    wide = jnp.promote_types(value.dtype, jnp.float32)
+    return jnp.einsum(equation, weights.astype(value.dtype), value, preferred_element_type=wide)

@@ -1,0 +1,1 @@
+"""CLIP in Flax Linen: configuration, weights, tokenizer and the two towers."""

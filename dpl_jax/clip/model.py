@@ -1,0 +1,124 @@
+"""A frozen CLIP: sizes, parameters, tokenizer and preprocessing, loaded together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from dpl_jax.clip.config import ClipConfig, read_config
+from dpl_jax.clip.tokenizer import Tokenizer
+from dpl_jax.clip.weights import Params, load_params
+from dpl_jax.errors import ConfigError, WeightsError, WeightsNotFoundError
+
+TINY_CLIP = "tiny"
+TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip"
+# What a CLIP consists of; the weights come as one file or several with an index.
+FILES = (
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "preprocessor_config.json",
+)
+
+
+@struct.dataclass
+class Clip:
+    """A frozen CLIP. A pytree whose only leaves are the parameters.
+
+    Attributes:
+      params: the frozen parameters, ``{"image": .., "text": .., "logit_scale": ()}``, float32.
+      config: all sizes.
+      dtype: of the towers' matrix products, "float32" or "bfloat16".
+      tokenizer: callable, texts to ids.
+      source: the folder or hub id that it was loaded from.
+      folder: where its files lie on this machine.
+    """
+
+    params: Params
+    config: ClipConfig = struct.field(pytree_node=False)
+    dtype: str = struct.field(pytree_node=False)
+    tokenizer: Tokenizer = struct.field(pytree_node=False)
+    source: str = struct.field(pytree_node=False)
+    folder: str = struct.field(pytree_node=False)
+
+    def tokenize(self, texts: Sequence[str]) -> np.ndarray:
+        """Token ids (C, S) int32 of ``texts``, S the longest; see :class:`Tokenizer`."""
+        return self.tokenizer(texts)
+
+
+def load_clip(
+    path_or_hub_id: str | Path, dtype: str = "float32", revision: str | None = None
+) -> Clip:
+    """Loads a CLIP in Hugging Face's format.
+
+    Args:
+      path_or_hub_id: a folder, a hub id such as "openai/clip-vit-base-patch16", or "tiny" for the
+        small CLIP that comes with this package.
+      dtype: of the towers' matrix products, "float32" or "bfloat16"; everything else is float32.
+      revision: commit, tag or branch of the hub repository.
+
+    Raises:
+      WeightsNotFoundError: when there is no such folder and the hub cannot be reached.
+      WeightsError: when the files do not make up a CLIP.
+      ConfigError: for another ``dtype``.
+    """
+    if dtype not in ("float32", "bfloat16"):
+        raise ConfigError(f"dtype is {dtype!r}; the towers compute in float32 or bfloat16.")
+    folder = find_folder(str(path_or_hub_id), revision)
+    if not (folder / "config.json").is_file():
+        raise WeightsNotFoundError(f"{folder} has no config.json, so it is not a CLIP's folder.")
+    config = read_config(folder / "config.json")
+    return Clip(
+        params=load_params(folder, config),
+        config=config,
+        dtype=dtype,
+        tokenizer=Tokenizer(str(folder), config.text.max_position_embeddings),
+        source=str(path_or_hub_id),
+        folder=str(folder),
+    )
+
+
+def find_folder(path_or_hub_id: str, revision: str | None = None) -> Path:
+    """The local folder of a CLIP, downloaded from the hub when it is not one already."""
+    if path_or_hub_id == TINY_CLIP:
+        return TINY_CLIP_FOLDER
+    path = Path(path_or_hub_id).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or path_or_hub_id.startswith((".", "~")) or path_or_hub_id.count("/") != 1:
+        raise WeightsNotFoundError(
+            f"There is no folder {path_or_hub_id}. Give a folder with a CLIP's files "
+            '(config.json, model.safetensors, tokenizer), a hub id, or "tiny".'
+        )
+    return _download(path_or_hub_id, revision)
+
+
+def _download(hub_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(FILES)))
+    except Exception as error:  # the hub's client raises many kinds for one situation
+        raise WeightsNotFoundError(
+            f"{hub_id} (revision {revision or 'main'}) is neither a folder, nor in the local "
+            f"cache, nor could it be downloaded ({type(error).__name__}). Without a network, copy "
+            "config.json, model.safetensors, vocab.json, merges.txt and preprocessor_config.json "
+            "of that repository into a folder and set --config.clip.path to it; or run the "
+            "embedded default, which needs no download: --config=configs/digits.py"
+        ) from error
+
+
+def check_finite(params: Params, source: str) -> None:
+    """Raises WeightsError when a frozen parameter is not finite."""
+    finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), params)
+    if not all(jax.tree.leaves(finite)):
+        raise WeightsError(f"{source} holds weights that are not finite; download it again.")

@@ -1,0 +1,227 @@
+"""Reads and writes CLIP weights in Hugging Face's safetensors layout.
+
+Frozen parameters are the nested dict that Linen makes of the two towers, layers stacked::
+
+    {"image": {...}, "text": {...}, "logit_scale": ()}
+
+Loading fails unless every stored tensor is used exactly once and every parameter is covered.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError
+from safetensors.flax import load_file
+from safetensors.numpy import save_file
+
+from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.towers import image_tower, text_tower
+from dpl_jax.errors import WeightsError, WeightsNotFoundError
+
+Params = dict[str, Any]
+WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
+# Position numbers 0, 1, ..: buffers in old files, no parameters.
+BUFFERS = frozenset(
+    f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model")
+)
+
+
+class Entry(NamedTuple):
+    """Where a stored tensor goes: its path in the tree, its layer, and how its axes change."""
+
+    path: tuple[str, ...]
+    layer: int | None = None
+    kind: str = "same"
+
+
+def abstract_params(config: ClipConfig) -> Params:
+    """Shapes and dtypes of the frozen parameters, without computing them."""
+    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+
+
+def init_params(config: ClipConfig, key: jax.Array) -> Params:
+    """Random parameters, as a start for pretraining and for tests.
+
+    The logit scale starts at log(1 / 0.07) (Radford et al., 2021, section 2.5).
+    """
+    image_key, text_key = jax.random.split(key)
+    side = config.vision.image_size
+    image = image_tower(config).init(image_key, jnp.zeros((1, side, side, 3)))
+    ids, end = jnp.zeros((1, 2), jnp.int32), jnp.zeros((1,), jnp.int32)
+    text = text_tower(config).init(text_key, ids, end)
+    scale = jnp.asarray(math.log(1 / 0.07), jnp.float32)
+    return {"image": image["params"], "text": text["params"], "logit_scale": scale}
+
+
+def load_params(folder: Path, config: ClipConfig) -> Params:
+    """Loads the weights in ``folder`` as float32.
+
+    Raises:
+      WeightsNotFoundError: when there is no safetensors file.
+      WeightsError: with the list of names that are missing, unknown or of a wrong shape.
+    """
+    stored = _read_tensors(folder)
+    entries = layout(config)
+    expected = {path: leaf.shape for path, leaf in flatten_dict(abstract_params(config)).items()}
+    _check_names(folder, set(stored) - BUFFERS, set(entries))
+    leaves: dict[tuple[str, ...], Any] = {}
+    wrong = []
+    for name, (path, layer, kind) in entries.items():
+        tensor = _to_flax(np.asarray(stored[name], np.float32), kind)
+        shape = expected[path] if layer is None else expected[path][1:]
+        if tensor.shape != shape:
+            wrong.append(f"{name}: {stored[name].shape}, expected {_to_stored_shape(shape, kind)}")
+        elif layer is None:
+            leaves[path] = tensor
+        else:
+            leaves.setdefault(path, []).append(tensor)
+    if wrong:
+        raise WeightsError(
+            f"{folder}: weights do not have the shapes config.json asks for:\n  "
+            + "\n  ".join(wrong)
+        )
+    arrays = {k: np.stack(v) if isinstance(v, list) else v for k, v in leaves.items()}
+    return jax.tree.map(jnp.asarray, unflatten_dict(arrays))
+
+
+def save_params(folder: Path, params: Params, config: ClipConfig) -> None:
+    """Writes ``params`` as ``model.safetensors``; the inverse of :func:`load_params`."""
+    leaves = flatten_dict(params)
+    tensors = {}
+    for name, (path, layer, kind) in layout(config).items():
+        leaf = np.asarray(leaves[path], np.float32)
+        tensors[name] = np.ascontiguousarray(
+            _to_stored(leaf if layer is None else leaf[layer], kind, config)
+        )
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def layout(config: ClipConfig) -> dict[str, Entry]:
+    """For every tensor of a Hugging Face CLIPModel, the place of its values in our tree."""
+    entries = {
+        "logit_scale": Entry(("logit_scale",)),
+        "text_projection.weight": Entry(("text", "projection", "kernel"), kind="dense"),
+        "visual_projection.weight": Entry(("image", "projection", "kernel"), kind="dense"),
+        **_embeddings(),
+        **_norm("vision_model.pre_layrnorm", ("image", "pre_layernorm")),
+        **_norm("vision_model.post_layernorm", ("image", "post_layernorm")),
+        **_norm("text_model.final_layer_norm", ("text", "final_layer_norm")),
+    }
+    for tower, model in (("image", "vision_model"), ("text", "text_model")):
+        for layer in range(config.layers[tower]):
+            entries |= _block(f"{model}.encoder.layers.{layer}", tower, layer)
+    return entries
+
+
+def _embeddings() -> dict[str, Entry]:
+    image, text = "vision_model.embeddings", "text_model.embeddings"
+    return {
+        f"{image}.class_embedding": Entry(("image", "class_embedding")),
+        f"{image}.patch_embedding.weight": Entry(
+            ("image", "patch_embedding", "kernel"), kind="patches"
+        ),
+        f"{image}.position_embedding.weight": Entry(("image", "position_embedding")),
+        f"{text}.token_embedding.weight": Entry(("text", "token_embedding", "embedding")),
+        f"{text}.position_embedding.weight": Entry(("text", "position_embedding")),
+    }
+
+
+def _block(prefix: str, tower: str, layer: int) -> dict[str, Entry]:
+    path = (tower, "encoder", "layers")
+    entries = {
+        **_norm(f"{prefix}.layer_norm1", (*path, "layer_norm1"), layer),
+        **_norm(f"{prefix}.layer_norm2", (*path, "layer_norm2"), layer),
+        **_dense(f"{prefix}.mlp.fc1", (*path, "fc1"), layer),
+        **_dense(f"{prefix}.mlp.fc2", (*path, "fc2"), layer),
+    }
+    for stored, ours in (("q", "query"), ("k", "key"), ("v", "value"), ("out", "out")):
+        entries |= _dense(f"{prefix}.self_attn.{stored}_proj", (*path, "attention", ours), layer)
+    return entries
+
+
+def _norm(name: str, path: tuple[str, ...], layer: int | None = None) -> dict[str, Entry]:
+    return {
+        f"{name}.weight": Entry((*path, "scale"), layer),
+        f"{name}.bias": Entry((*path, "bias"), layer),
+    }
+
+
+def _dense(name: str, path: tuple[str, ...], layer: int) -> dict[str, Entry]:
+    return {
+        f"{name}.weight": Entry((*path, "kernel"), layer, "dense"),
+        f"{name}.bias": Entry((*path, "bias"), layer),
+    }
+
+
+def _to_flax(tensor: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "dense" and tensor.ndim == 2:
+        return tensor.T  # (in, out)
+    if kind == "patches" and tensor.ndim == 4:
+        return tensor.transpose(2, 3, 1, 0).reshape(-1, tensor.shape[0])  # (p * p * 3, D)
+    return tensor
+
+
+def _to_stored(leaf: np.ndarray, kind: str, config: ClipConfig) -> np.ndarray:
+    if kind == "dense":
+        return leaf.T  # (out, in)
+    if kind == "patches":
+        patch = config.vision.patch_size
+        return leaf.reshape(patch, patch, -1, leaf.shape[1]).transpose(3, 2, 0, 1)  # (D, 3, p, p)
+    return leaf
+
+
+def _to_stored_shape(shape: tuple[int, ...], kind: str) -> tuple[int, ...]:
+    if kind == "dense":
+        return shape[::-1]
+    if kind == "patches":
+        patch = math.isqrt(shape[0] // 3)
+        return (shape[1], 3, patch, patch)
+    return shape
+
+
+def _check_names(folder: Path, stored: set[str], expected: set[str]) -> None:
+    problems = [f"missing: {name}" for name in sorted(expected - stored)]
+    problems += [f"unknown: {name}" for name in sorted(stored - expected)]
+    if problems:
+        raise WeightsError(
+            f"{folder}: the weights do not fit the CLIP that config.json describes; is it the "
+            "config.json of these weights?\n  " + "\n  ".join(problems)
+        )
+
+
+def _read_tensors(folder: Path) -> Mapping[str, Any]:
+    """All tensors of one safetensors file, or of the several that an index lists."""
+    try:
+        if (folder / WEIGHTS).is_file():
+            return load_file(folder / WEIGHTS)
+        if (folder / WEIGHTS_INDEX).is_file():
+            files = sorted(set(json.loads((folder / WEIGHTS_INDEX).read_text())["weight_map"].values()))
+            return {k: v for file in files for k, v in load_file(_inside(folder, file)).items()}
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise WeightsError(
+            f"{folder}: the safetensors weights cannot be read ({error}); download them again."
+        ) from error
+    raise WeightsNotFoundError(
+        f"{folder} holds no {WEIGHTS} (files there: {_listing(folder)}). dpl_jax reads only "
+        "safetensors, because other formats can run code; most hub repositories have them, some "
+        "only on the revision refs/pr/1 or similar."
+    )
+
+
+def _inside(folder: Path, name: str) -> Path:
+    if Path(name).name != name:
+        raise ValueError(f"the index names {name!r}, which is not a file of this folder")
+    return folder / name
+
+
+def _listing(folder: Path) -> str:
+    return ", ".join(sorted(path.name for path in folder.iterdir())[:20]) or "none"

@@ -1,0 +1,144 @@
+"""Class logits of a frozen CLIP: zero-shot, with the supernet's prompts, with chosen prompts.
+
+logits = exp(logit_scale) * normalised image feature . normalised text feature
+(Radford et al., 2021, figure 3). The functions work inside jit, grad and vmap.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.model import Clip
+from dpl_jax.clip.tokenizer import cut_to_longest, end_positions
+from dpl_jax.clip.towers import image_tower, text_tower
+from dpl_jax.clip.weights import Params
+from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
+
+TowerPrompts = dict[str, LayerPrompts | None]
+NO_PROMPTS: TowerPrompts = {"image": None, "text": None}
+
+
+def zero_shot_logits(clip: Clip, images: Any, input_ids: Any) -> jax.Array:
+    """Logits (B, C) of plain CLIP.
+
+    Args:
+      clip: a frozen CLIP.
+      images: (B, H, W, 3) normalised floats.
+      input_ids: (C, S) token ids, one text for each class.
+    """
+    return _logits(clip, images, input_ids, NO_PROMPTS)
+
+
+def search_logits(
+    clip: Clip,
+    images: Any,
+    input_ids: Any,
+    prompts: Mapping[str, jax.Array],
+    alphas: Mapping[str, jax.Array],
+) -> jax.Array:
+    """Logits (B, C) of the supernet, all candidate lengths mixed by softmax(alpha).
+
+    Args:
+      clip: a frozen CLIP.
+      images: (B, H, W, 3) normalised floats.
+      input_ids: (C, S) token ids.
+      prompts: {"image": (N, P, D), "text": (N, P, D)}, P = T (T + 1) / 2.
+      alphas: {"image": (N, T + 1), "text": (N, T + 1)}.
+    """
+    return _logits(clip, images, input_ids, mixed(prompts, alphas))
+
+
+def prompted_logits(
+    clip: Clip,
+    images: Any,
+    input_ids: Any,
+    prompts: Mapping[str, jax.Array],
+    lengths: Mapping[str, Any],
+) -> jax.Array:
+    """Logits (B, C) with one prompt length a layer (stage 2).
+
+    Args:
+      clip: a frozen CLIP.
+      images: (B, H, W, 3) normalised floats.
+      input_ids: (C, S) token ids.
+      prompts: {"image": (N, K, D), "text": (N, K, D)}.
+      lengths: {"image": (N,), "text": (N,)}; rows beyond a layer's length do nothing.
+    """
+    return _logits(clip, images, input_ids, discrete(prompts, lengths))
+
+
+def mixed(prompts: Mapping[str, jax.Array], alphas: Mapping[str, jax.Array]) -> TowerPrompts:
+    """Both towers' view of the supernet."""
+    return {tower: supernet_prompts(prompts[tower], alphas[tower]) for tower in TOWERS}
+
+
+def discrete(prompts: Mapping[str, jax.Array], lengths: Mapping[str, Any]) -> TowerPrompts:
+    """Both towers' view of prompts of chosen lengths."""
+    return {tower: discrete_prompts(prompts[tower], lengths[tower]) for tower in TOWERS}
+
+
+def image_features(
+    clip: Clip, images: jax.Array, prompts: LayerPrompts | None = None
+) -> jax.Array:
+    """Image features (B, projection_dim) of normalised images (B, H, W, 3), not normalised."""
+    return _image_features(clip.config, clip.dtype, clip.params["image"], images, prompts)
+
+
+def text_features(clip: Clip, input_ids: Any, prompts: LayerPrompts | None = None) -> jax.Array:
+    """Text features (C, projection_dim) of token ids (C, S), not normalised."""
+    if not isinstance(input_ids, jax.core.Tracer):
+        input_ids = cut_to_longest(np.asarray(input_ids), clip.config.text)
+    return _text_features(clip.config, clip.dtype, clip.params["text"], input_ids, prompts)
+
+
+def class_logits(
+    image_features: jax.Array, text_features: jax.Array, logit_scale: jax.Array
+) -> jax.Array:
+    """Scaled cosine similarities (B, C) of features (B, F) and (C, F), in float32."""
+    images, texts = normalise(image_features), normalise(text_features)
+    return jnp.exp(logit_scale) * images @ texts.T
+
+
+def normalise(features: jax.Array) -> jax.Array:
+    """Features (.., F) scaled to length one, in float32 or wider."""
+    features = features.astype(jnp.promote_types(features.dtype, jnp.float32))
+    return features / jnp.linalg.norm(features, axis=-1, keepdims=True)
+
+
+def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> jax.Array:
+    image = image_features(clip, jnp.asarray(images), prompts["image"])
+    text = text_features(clip, input_ids, prompts["text"])
+    return class_logits(image, text, clip.params["logit_scale"])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _image_features(
+    config: ClipConfig, dtype: str, params: Params, images: jax.Array, prompts: LayerPrompts | None
+) -> jax.Array:
+    return image_tower(config, dtype=_compute_dtype(dtype)).apply({"params": params}, images, prompts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _text_features(
+    config: ClipConfig,
+    dtype: str,
+    params: Params,
+    input_ids: jax.Array,
+    prompts: LayerPrompts | None,
+) -> jax.Array:
+    end = end_positions(input_ids, config.text)
+    tower = text_tower(config, dtype=_compute_dtype(dtype))
+    return tower.apply({"params": params}, input_ids, end, prompts)
+
+
+def _compute_dtype(dtype: str) -> Any:
+    """Dtype of the matrix products; None leaves float32 (or float64) parameters as they are."""
+    return jnp.bfloat16 if dtype == "bfloat16" else None
