@@ -1,0 +1,48 @@
+"""What every test shares: JAX on the CPU, no network, and the folder of real images."""
+
+import os
+import platform
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+
+def compilation_cache() -> Path:
+    """A private folder for compiled programs, so that running the tests again is quick.
+
+    One a machine: a home folder may be shared by machines with different processors, and a compiled
+    program fits only one of them.
+    """
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "dpl_jax" / f"tests-{platform.node()}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+# Read when JAX, TensorFlow Datasets and the hub client are imported, so set before the tests are;
+# processes that a test starts inherit them.
+for name, value in {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(compilation_cache()),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes; the least used programs go first
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+    "HF_HUB_OFFLINE": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}.items():
+    os.environ.setdefault(name, value)
+
+# The same examples every time, and no limit on the first one's time: it compiles.
+hypothesis.settings.register_profile("dpl_jax", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("dpl_jax")
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder that DPL_DATA_ROOT names, with datasets in CoOp's layout; skips without it."""
+    root = os.environ.get("DPL_DATA_ROOT")
+    if not root:
+        pytest.skip("DPL_DATA_ROOT is not set")
+    if not Path(root).is_dir():
+        pytest.skip(f"DPL_DATA_ROOT names no folder: {root}")
+    return Path(root)
