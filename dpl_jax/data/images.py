@@ -1,0 +1,113 @@
+"""Opening images of every common kind as upright 8-bit RGB, with limits and clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from dpl_jax.data.errors import DataError, UnreadableImageError
+from dpl_jax.data.split import Image, Item
+
+# Pillow warns above this many pixels and refuses twice as many, against decompression bombs.
+MAX_PIXELS = 89_478_485
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
+
+
+def read_image(
+    item: Item, *, max_pixels: int = MAX_PIXELS, at_least: int | None = None
+) -> PIL.Image.Image:
+    """Returns an item's image as upright RGB.
+
+    Animations give their first frame; 16-bit grey is scaled to 8 bits; transparency is dropped and
+    CMYK converted as Pillow does (CLIP's own preprocessing is ``convert("RGB")`` too).
+
+    Args:
+        max_pixels: larger images are refused from their header, before anything is decoded.
+        at_least: lets the JPEG decoder shrink a larger image by 2, 4 or 8 as long as both sides
+            keep this many pixels; much faster, and not what CLIP's own preprocessing does.
+
+    Raises:
+        UnreadableImageError: missing, forbidden, damaged, too large, or not an image.
+    """
+    if isinstance(item.image, np.ndarray):
+        return PIL.Image.fromarray(item.image).convert("RGB")
+    where = str(item.image) if isinstance(item.image, Path) else item.name
+    with _explained(where, max_pixels), PIL.Image.open(_readable(item.image)) as image:
+        _check_size(image, where, max_pixels)
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
+        return to_rgb(upright(image))
+
+
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Turns and mirrors an image as its EXIF orientation says; damaged EXIF is passed over."""
+    try:
+        return PIL.ImageOps.exif_transpose(image)
+    except _DAMAGED:
+        return image
+
+
+def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Converts any Pillow mode to RGB."""
+    if image.mode.startswith("I"):
+        return _from_integers(np.asarray(image))
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # Pillow warns about the direct way; the colours are equal
+    return image.convert("RGB")
+
+
+def _from_integers(values: np.ndarray) -> PIL.Image.Image:
+    """Scales grey values of 16 bits to 8; Pillow's own conversion would cut them off at 255."""
+    wide = values.astype(np.float64)  # (H, W)
+    if wide.max(initial=0) > 255:
+        wide = wide / 257  # 65535 / 255
+    return PIL.Image.fromarray(np.clip(np.round(wide), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _readable(image: Image) -> Path | io.BytesIO:
+    """Returns what Pillow can open: the file itself, or the bytes of a record."""
+    if isinstance(image, Path):
+        return image
+    if isinstance(image, np.ndarray):
+        raise DataError("An array needs no decoding.")
+    return io.BytesIO(image.read())
+
+
+def _check_size(image: PIL.Image.Image, where: str, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise UnreadableImageError(
+            f"{where}: {width} x {height} pixels are more than the limit of {max_pixels}. "
+            "Make the image smaller, or raise data.max_pixels."
+        )
+
+
+@contextlib.contextmanager
+def _explained(where: str, max_pixels: int) -> Iterator[None]:
+    """Turns whatever a bad file makes Pillow raise into one error that names the file."""
+    advice = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
+    try:
+        yield
+    except UnreadableImageError:
+        raise
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"{where}: there is no such file. {advice}") from error
+    except PermissionError as error:
+        raise UnreadableImageError(f"{where}: no permission to read it. {advice}") from error
+    except PIL.UnidentifiedImageError as error:
+        raise UnreadableImageError(f"{where}: not an image that can be read. {advice}") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"{where}: more pixels than the limit of {max_pixels} (data.max_pixels). {advice}"
+        ) from error
+    except _DAMAGED as error:
+        raise UnreadableImageError(f"{where}: a damaged image ({error}). {advice}") from error
