@@ -1,0 +1,64 @@
+"""metrics.jsonl: one strict JSON object a line and step, and the same numbers for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dpl_jax.json_files import parse_json, to_json, write_text
+from dpl_jax.run_folder import RunFolder
+
+
+def append_metrics(run: RunFolder, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows to ``metrics.jsonl``; each holds its "step". A non-finite number becomes null."""
+    lines = "".join(json.dumps(_finite(to_json(row)), allow_nan=False) + "\n" for row in rows)
+    with run.metrics.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_metrics(run: RunFolder | str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Reads all rows; a last line that was being written when the run was killed is left out.
+
+    Raises:
+      ValueError: when another line is no JSON object.
+    """
+    path = run.metrics if isinstance(run, RunFolder) else Path(run) / "metrics.jsonl"
+    return [row for _, row in _lines(path)]
+
+
+def truncate_metrics(run: RunFolder, step: int) -> None:
+    """Drops the rows after ``step``, which a resumed run is going to write again."""
+    if not run.metrics.exists():
+        return
+    kept = [line for line, row in _lines(run.metrics) if row["step"] <= step]
+    write_text(run.metrics, "".join(kept))
+
+
+def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            row = parse_json(line)
+            row["step"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}, line {number}, is no JSON object with a step.") from error
+        rows.append((line.decode() + "\n", row))
+    return rows
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value

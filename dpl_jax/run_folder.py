@@ -1,0 +1,282 @@
+"""A run on disk: one folder, one config, one process at a time.
+
+    RUN/config.json  metrics.jsonl  results.json  configuration.json  checkpoints/  tensorboard/
+
+A folder that already holds ``config.json`` is resumed, with the same config only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ml_collections import ConfigDict
+
+from dpl_jax.errors import RunFolderError
+from dpl_jax.json_files import read_json, to_json, write_json
+
+LOG = logging.getLogger(__name__)
+
+# Settings that change how a run is carried out, never its result; a name covers all below it.
+HARMLESS = (
+    "log_every",
+    "progress",
+    "checkpoint",
+    "data.cache_dir",
+    "data.device_memory_mb",
+    "memory_limit_mb",
+    "tensorboard",
+)
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, locked for this process until :meth:`close` (or the process's end)."""
+
+    path: Path
+    resumed: bool  # the folder held a config before, so there may be something to go on from
+    lock: TextIO
+
+    @property
+    def results(self) -> Path:
+        """Where the final numbers go, for programs to read."""
+        return self.path / "results.json"
+
+    @property
+    def configuration(self) -> Path:
+        """Where a search puts the lengths that it chose, with their confidences."""
+        return self.path / "configuration.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line, written while the run goes on."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the Orbax checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def close(self) -> None:
+        """Gives the folder free for other processes."""
+        self.lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_run(
+    workdir: str | os.PathLike[str] | None,
+    kind: str,
+    config: ConfigDict,
+    *,
+    name: str = "run",
+    root: str | os.PathLike[str] = "runs",
+    harmless: tuple[str, ...] = (),
+) -> RunFolder:
+    """Creates a run folder, or opens an existing one to resume it, and locks it.
+
+    Args:
+      workdir: the folder; None makes a new ``root/name-kind-date-time``.
+      kind: "search", "train", ...; a folder is resumed by the same kind of job only.
+      config: the whole config, saved as ``config.json``.
+      name: what the run is about, such as ``digits-16shot-seed1``.
+      root: where named folders are made.
+      harmless: further config fields (dotted) that may differ on resume, besides ``HARMLESS``.
+
+    Raises:
+      RunFolderError: when the folder cannot be written, another process uses it, it belongs to
+        another kind of job, or its config differs in a field that changes the result.
+    """
+    path = Path(workdir) if workdir is not None else None
+    try:
+        path = _named_folder(Path(root), f"{name}-{kind}") if path is None else path
+        path.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(path)
+        try:
+            resumed = (path / "config.json").exists()
+            _save_config(path, kind, config, HARMLESS + harmless)
+        except BaseException:
+            lock.close()
+            raise
+    except OSError as error:
+        raise RunFolderError(
+            f"The run folder {path or root} cannot be written ({error.strerror or error}). "
+            "Choose another folder with --workdir."
+        ) from error
+    return RunFolder(path=path, resumed=resumed, lock=lock)
+
+
+def read_config(run: str | os.PathLike[str], kind: str | None = None) -> ConfigDict:
+    """Reads the config that a run was started with.
+
+    Raises:
+      RunFolderError: when ``run`` is no run folder, or (with ``kind``) one of another kind.
+    """
+    return ConfigDict(_read_saved(Path(run), kind)["config"])
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"  # dpl_jax run from a checkout
+    return found
+
+
+def config_differences(
+    saved: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """The fields (dotted names) whose values differ, as ``{name: (saved, new)}``.
+
+    A field that one side lacks counts as None there.
+    """
+    old_fields, new_fields = _flatten(to_json(saved)), _flatten(to_json(new))
+    return {
+        name: (old_fields.get(name), new_fields.get(name))
+        for name in sorted(old_fields.keys() | new_fields.keys())
+        if old_fields.get(name) != new_fields.get(name)
+    }
+
+
+def lock_folder(path: Path) -> TextIO:
+    """Locks a folder for this process; the lock dies with the process, however that ends.
+
+    Returns:
+      the open lock file; closing it gives the lock up.
+
+    Raises:
+      RunFolderError: when another process holds the lock.
+    """
+    file = (path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = _holder(file)
+        file.close()
+        raise RunFolderError(
+            f"The run folder {path} is in use by {holder}. Wait for it to end, "
+            "or choose another folder with --workdir."
+        ) from error
+    except OSError as error:
+        LOG.warning("%s cannot be locked (%s): start no second run in it.", path, error)
+    file.truncate(0)
+    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
+    file.flush()
+    return file
+
+
+def _named_folder(root: Path, name: str) -> Path:
+    """Makes a new folder ``root/name-date-time``; a number tells those of one second apart."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    root.mkdir(parents=True, exist_ok=True)
+    tries = 0
+    while True:
+        tries += 1
+        path = root / (f"{name}-{stamp}" if tries == 1 else f"{name}-{stamp}-{tries}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read(4096))
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"  # it has locked the file and not yet written its name
+
+
+def _save_config(path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...]) -> None:
+    """Writes config.json; one that is there already must describe the same run."""
+    new = {"kind": kind, "config": to_json(config.to_dict()), "versions": versions()}
+    if not (path / "config.json").exists():
+        write_json(path / "config.json", new | {"changes": []})
+        return
+    saved = _read_saved(path, kind)
+    differences = config_differences(saved["config"], new["config"])
+    refused = {name: pair for name, pair in differences.items() if not _within(name, harmless)}
+    if refused:
+        lines = "".join(
+            f"\n  {name}: {old!r} in the folder, {now!r} now"
+            for name, (old, now) in refused.items()
+        )
+        raise RunFolderError(
+            f"{path} holds a run with another config:{lines}\n"
+            "Resume with the same config, or choose another folder with --workdir."
+        )
+    if saved.get("versions") != new["versions"]:
+        LOG.warning(
+            "%s was started with other versions of its packages: the result may differ "
+            "in the last digits.",
+            path,
+        )
+    if differences or saved.get("versions") != new["versions"]:
+        change = {name: [old, now] for name, (old, now) in differences.items()}
+        changes = [*saved.get("changes", []), {"fields": change, "versions": saved["versions"]}]
+        write_json(path / "config.json", new | {"changes": changes})
+
+
+def _read_saved(path: Path, kind: str | None) -> dict[str, Any]:
+    try:
+        saved = read_json(path / "config.json")
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"{path} is no run folder: it has no config.json. "
+            "Give the folder that launch/search.py or launch/train.py printed."
+        ) from error
+    except ValueError as error:
+        raise RunFolderError(f"{error} The run cannot be resumed from this folder.") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("config"), dict):
+        raise RunFolderError(f"{path / 'config.json'} is not the config of a run.")
+    if kind is not None and saved.get("kind") != kind:
+        raise RunFolderError(
+            f"{path} holds a run of kind {saved.get('kind')!r}, not {kind!r}. "
+            "Give the folder of the right run, or choose another one with --workdir."
+        )
+    return saved
+
+
+def _within(name: str, fields: tuple[str, ...]) -> bool:
+    return any(name == field or name.startswith(field + ".") for field in fields)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            fields |= _flatten(value, f"{prefix}{key}.")
+        else:
+            fields[prefix + key] = value
+    return fields

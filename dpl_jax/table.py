@@ -1,0 +1,77 @@
+"""Result tables: for a terminal, for a log, and in Markdown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Cell = str | int | float | None
+
+
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    file: TextIO | None = None,
+) -> None:
+    """Prints a table to stdout (or ``file``): drawn on a terminal, plain aligned text elsewhere.
+
+    Floats show two decimals and None shows as "-"; give text for anything else.
+    """
+    file = file or sys.stdout
+    if not file.isatty():
+        print(f"{title}\n{text_table(columns, rows)}", file=file, flush=True)
+        return
+    table = Table(title=Text(title), title_justify="left")
+    for column, right in zip(columns, _right_aligned(columns, rows), strict=True):
+        table.add_column(Text(column), justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(_text(cell)) for cell in row))
+    Console(file=file).print(table)
+
+
+def text_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table as aligned text, without a newline at its end."""
+    cells = [list(columns), *([_text(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = _right_aligned(columns, rows)
+    lines = [_aligned(line, widths, right) for line in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table in Markdown, without a newline at its end."""
+    rule = ["---:" if right else "---" for right in _right_aligned(columns, rows)]
+    body = [[_escaped(_text(cell)) for cell in row] for row in rows]
+    lines = [[_escaped(column) for column in columns], rule, *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[bool]:
+    """Columns of numbers are aligned to the right, so that their digits stand below each other."""
+    return [
+        bool(rows)
+        and all(row[index] is None or isinstance(row[index], int | float) for row in rows)
+        for index in range(len(columns))
+    ]
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    cells = zip(line, widths, right, strict=True)
+    return "  ".join(text.rjust(width) if end else text.ljust(width) for text, width, end in cells)
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
