@@ -4,7 +4,7 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin/python
-PIP_FLAGS ?= --quiet --disable-pip-version-check
+PIP_FLAGS ?= -qq --disable-pip-version-check
 
 # The first Python found that fits; name another one with PYTHON=/path/to/python3.12.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
