@@ -16,8 +16,8 @@ import PIL.ImageOps
 from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.split import Image, Item
 
-# Pillow warns above this many pixels and refuses twice as many, against decompression bombs.
-MAX_PIXELS = 89_478_485
+# Pillow itself refuses larger images, as decompression bombs; a lower limit can be set.
+MAX_PIXELS = 178_956_970
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
 

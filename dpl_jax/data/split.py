@@ -96,9 +96,16 @@ def build_dataset(
     if not same_names:
         check_unique_names(names, name)
     labels = {label: new for new, (label, _) in enumerate(names)}
-    splits = [relabel(part, labels) for part in (train, val, test)]
-    classnames = tuple(classname for _, classname in names)
-    return Dataset(name, *splits, classnames, template, split, split_built)
+    return Dataset(
+        name=name,
+        train=relabel(train, labels),
+        val=relabel(val, labels),
+        test=relabel(test, labels),
+        classnames=tuple(classname for _, classname in names),
+        template=template,
+        split=split,
+        split_built=split_built,
+    )
 
 
 def class_order(items: Iterable[Item], source: str) -> list[tuple[int, str]]:
@@ -181,7 +188,7 @@ def list_hash(items: Iterable[Item]) -> str:
 
 
 def file_lists(dataset: Dataset) -> dict[str, Any]:
-    """Returns the three lists as [name, label, class name] rows (the layout of CoOp's split files)."""
+    """Returns the lists as [name, label, class name] rows, the layout of CoOp's split files."""
     return {
         split: [[item.name, item.label, item.classname] for item in items]
         for split, items in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))

@@ -1,0 +1,131 @@
+"""Building a split as CoOp's readers do, where its split file is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.data.split import Item
+
+# CoOp seeds the split with the run's seed, so that its test set would change with it; here the
+# seed is fixed. Either way it is not the split of the published numbers.
+SPLIT_SEED = 1
+TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # CoOp's shares where a dataset has no split at all
+VAL_SHARE_OF_TRAIN = 0.2  # and where it has a test set, but no validation
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The items of a source, as its own lists label them."""
+
+    train: list[Item]
+    val: list[Item]
+    test: list[Item]
+
+
+def split_class_folders(
+    images: Path, *, ignored: Collection[str] = (), renamed: Mapping[str, str] | None = None
+) -> Splits:
+    """Splits ``images/<class>/*`` into 50 % train, 20 % validation, 30 % test of every class.
+
+    Args:
+        ignored: class folders to leave out.
+        renamed: class names to use instead of a folder's name.
+
+    Raises:
+        DataNotFoundError: there is no class folder.
+        DataError: a class has too few images for three splits.
+    """
+    names = [name for name in visible(images, folders=True) if name not in ignored]
+    if not names:
+        raise DataNotFoundError(f"There are no class folders in {images}.")
+    stream = random.Random(SPLIT_SEED)
+    classes = []
+    for label, folder in enumerate(names):
+        classname = (renamed or {}).get(folder, folder)
+        files = visible(images / folder, folders=False)
+        classes.append(
+            [Item(images / folder / f, label, classname, f"{folder}/{f}") for f in files]
+        )
+    return split_classes(classes, stream)
+
+
+def split_classes(classes: Sequence[list[Item]], stream: random.Random) -> Splits:
+    """Shuffles each class and cuts it into 50 % train, 20 % validation and the rest, test.
+
+    Raises:
+        DataError: a class for which one of the three would be empty.
+    """
+    splits = Splits([], [], [])
+    for items in classes:
+        items = list(items)
+        stream.shuffle(items)
+        train = round(len(items) * TRAIN_SHARE)
+        val = train + round(len(items) * VAL_SHARE)
+        if not 0 < train < val < len(items):
+            raise DataError(
+                f"The class {items[0].classname!r} has {len(items)} image(s); at least 4 are "
+                "needed to split them into train, val and test."
+                if items
+                else "There is a class folder without images."
+            )
+        splits.train.extend(items[:train])
+        splits.val.extend(items[train:val])
+        splits.test.extend(items[val:])
+    _report(splits)
+    return splits
+
+
+def split_train(trainval: Sequence[Item], test: Sequence[Item]) -> Splits:
+    """Takes 20 % of every class of a dataset's training images for validation.
+
+    Raises:
+        DataError: a class with too few images to give one.
+    """
+    stream = random.Random(SPLIT_SEED)
+    groups: dict[int, list[Item]] = {}
+    for item in trainval:
+        groups.setdefault(item.label, []).append(item)
+    splits = Splits([], [], list(test))
+    for items in groups.values():
+        count = round(len(items) * VAL_SHARE_OF_TRAIN)
+        if not count:
+            raise DataError(
+                f"The class {items[0].classname!r} has {len(items)} training image(s); at least 3 "
+                "are needed to take one for validation."
+            )
+        stream.shuffle(items)
+        splits.val.extend(items[:count])
+        splits.train.extend(items[count:])
+    _report(splits)
+    return splits
+
+
+def visible(folder: Path, *, folders: bool) -> list[str]:
+    """Lists the folders, or else the files, that are not hidden, sorted by name.
+
+    CoOp takes files in the order of the file system, which differs between machines.
+    """
+    try:
+        entries = [e for e in folder.iterdir() if not e.name.startswith(".")]
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"There is no folder {folder}.") from error
+    except PermissionError as error:
+        raise DataError(f"No permission to list the folder {folder}.") from error
+    return sorted(entry.name for entry in entries if entry.is_dir() == folders)
+
+
+def _report(splits: Splits) -> None:
+    log.warning(
+        "CoOp's split file is missing: built %d train, %d val and %d test images as CoOp does, "
+        "with the fixed seed %d. Accuracies are not comparable with published ones.",
+        len(splits.train),
+        len(splits.val),
+        len(splits.test),
+        SPLIT_SEED,
+    )

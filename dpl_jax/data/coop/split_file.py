@@ -1,0 +1,73 @@
+"""CoOp's split files (``split_zhou_*.json``): lists of [path, label, class name] rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dpl_jax.data.coop.build_split import Splits
+from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.data.split import Item
+
+
+def read_split(path: Path, images: Path) -> Splits:
+    """Reads a split file.
+
+    Args:
+        path: the JSON file, {"train" | "val" | "test": [[path, label, class name], ...]}.
+        images: the folder that its paths are relative to. Nothing outside it is ever opened.
+
+    Raises:
+        DataNotFoundError: there is no such file.
+        DataError: it is not a split file, or a path in it leaves the image folder.
+    """
+    try:
+        lists = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataNotFoundError(f"There is no split file {path} (data.split_file).") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); get it again.") from error
+    if not isinstance(lists, dict) or not {"train", "val", "test"} <= set(lists):
+        raise DataError(f'{path} is not a split file: it has no "train", "val" and "test" lists.')
+    splits = [_items(lists[name], path, images) for name in ("train", "val", "test")]
+    check_disjoint(path, *splits)
+    return Splits(*splits)
+
+
+def check_disjoint(path: Path, *splits: list[Item]) -> None:
+    """Refuses a split file that lists one image in two splits.
+
+    Raises:
+        DataError: with the first such image.
+    """
+    seen: set[str] = set()
+    for items in splits:
+        names = {item.name for item in items}
+        if seen & names:
+            raise DataError(f"{path} lists {min(seen & names)} in two splits; each needs its own.")
+        seen |= names
+
+
+def _items(rows: Any, path: Path, images: Path) -> list[Item]:
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: a split must be a list of [path, label, class name] rows.")
+    return [_item(row, path, images) for row in rows]
+
+
+def _item(row: Any, path: Path, images: Path) -> Item:
+    """Turns one row into an item, after checking that its path stays inside the image folder."""
+    try:
+        name, label, classname = row
+        label = int(label)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: {row!r} is not a [path, label, class name] row.") from error
+    if not isinstance(name, str) or not isinstance(classname, str):
+        raise DataError(f"{path}: {row!r} is not a [path, label, class name] row.")
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
+        raise DataError(
+            f"{path} points outside the image folder: {name!r}. Paths must be relative to "
+            f"{images} and stay in it; get the split file from a source you trust."
+        )
+    return Item(images / inside, label, classname, str(inside))
