@@ -45,8 +45,9 @@ format: $(INSTALLED_DEV)  ## format the code and mend what can be mended
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
 
+TYPED := dpl_jax launch configs
 types: $(INSTALLED_DEV)  ## check the type annotations
-	$(BIN) -m mypy $(wildcard dpl_jax launch configs)
+	$(BIN) -m mypy $(sort $(dir $(wildcard $(TYPED:=/*.py))))
 
 bench: $(INSTALLED)  ## measure speed; BENCH_ARGS names what
 	$(BIN) -m benchmarks $(BENCH_ARGS)
