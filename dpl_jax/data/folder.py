@@ -39,6 +39,8 @@ def read_folder(root: str) -> Dataset:
     if "train" in present:
         splits, origin = _read_given_splits(base, present), "the folder's own train, val and test"
         built = False
+    elif "test" in present:
+        raise DataNotFoundError(f"{base} has a test folder but no train folder.")
     else:
         splits = _split_classes(base, present)
         origin, built = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}", True

@@ -6,11 +6,14 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
 from dpl_jax.data.digits import read_digits
 from dpl_jax.data.errors import DataError
 from dpl_jax.data.fewshot import sample_few_shot
+from dpl_jax.data.folder import read_folder
 from dpl_jax.data.split import Dataset, subsample_classes
 from dpl_jax.data.templates import TEMPLATES, check_template
+from dpl_jax.data.tfds_source import read_tfds
 
 
 def load_dataset(data: ConfigDict) -> Dataset:
@@ -20,10 +23,18 @@ def load_dataset(data: ConfigDict) -> Dataset:
         DataError: an unknown name or a dataset that cannot be used.
         DataNotFoundError: the files are not where the message says they were looked for.
     """
+    if data.source not in ("files", "tfds"):
+        raise DataError(f'data.source is {data.source!r}; it must be "files" or "tfds".')
     if data.name == "digits":
         dataset = read_digits()
-    else:
+    elif data.name == "folder":
+        dataset = read_folder(data.root)
+    elif data.name not in LAYOUTS:
         raise DataError(f"data.name is {data.name!r}; known are {', '.join(sorted(TEMPLATES))}.")
+    elif data.source == "tfds":
+        dataset = read_tfds(data.name, data.tfds_dir, data.root, data.split_file)
+    else:
+        dataset = read_coop(data.name, data.root, data.split_file)
     template = check_template(data.template or dataset.template)
     return dataclasses.replace(dataset, template=template)
 
