@@ -1,15 +1,16 @@
 """Checkpoints of a run: saved in the background, verified when they are read. All Orbax is here.
 
-A checkpoint is an Orbax folder ``checkpoints/STEP``. Its metadata holds a manifest with the type,
-shape and SHA-256 of every array, because Orbax does not notice a flipped byte in an array.
+A checkpoint is an Orbax folder ``checkpoints/STEP`` of nested dicts. Orbax does not notice a
+flipped byte in an array, so a manifest with checksums lies in the checkpoint's metadata.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +21,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from dpl_jax.checkpoint_manifest import (
+    Arrays,
+    check_arrays,
+    check_manifest,
+    empty_arrays,
+    fit,
+    make_manifest,
+    named_leaves,
+    nest,
+)
 from dpl_jax.errors import CheckpointError
 from dpl_jax.json_files import to_json
 
 LOG = logging.getLogger(__name__)
 
-# A run's state is a few megabytes; a folder that claims more is no checkpoint of dpl_jax.
-MAX_BYTES = 16 << 30
+# Orbax writes every array twice for a moment (one file a process, then merged).
+COPIES = 2
+OVERHEAD_BYTES = 1 << 20
 
 
 class Restored(NamedTuple):
@@ -41,48 +53,49 @@ class Checkpoints:
     """The checkpoints of one run, the newest ``keep`` of them. Use it as a context manager."""
 
     def __init__(self, folder: str | os.PathLike[str], keep: int = 2) -> None:
-        """Opens (and creates) the folder, removing what an interrupted save has left.
+        """Opens (and creates) the folder, and removes what an interrupted save has left.
 
         Raises:
           CheckpointError: when the folder cannot be written.
         """
-        self.folder = Path(folder).resolve()
+        self.folder, self._keep = Path(folder).resolve(), keep
+        self._orbax: ocp.training.Checkpointer | None = None
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
         self._saved: set[int] = set()
         try:
-            self._orbax = ocp.training.Checkpointer(
-                self.folder,
-                preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-                cleanup_tmp_directories=True,
-                lightweight_initialize=True,
-            )
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
             raise CheckpointError(
-                f"The checkpoint folder {self.folder} cannot be written ({error}). "
+                f"The checkpoint folder {self.folder} cannot be written ({error.strerror}). "
                 "Make it writable, or choose another folder with --workdir."
             ) from error
+        self._remove_leftovers()
 
     def save(self, step: int, tree: Any, metadata: Mapping[str, Any]) -> None:
         """Starts saving ``tree`` (of arrays) and ``metadata`` (JSON values) in the background.
 
         The arrays are copied before this returns, so they may be donated at once. A step that
-        this object has saved or restored already is not saved again.
+        this object has saved or restored before is not saved again.
 
         Raises:
-          CheckpointError: when this save, or an earlier one in the background, failed.
+          CheckpointError: when this save, or an earlier one in the background, failed; the
+            checkpoints before it are untouched.
         """
         self.wait()
         if step in self._saved:
             return
         arrays = _to_host(tree)
-        manifest = _manifest(step, arrays, to_json(metadata))
-        filled = {name: array for name, array in arrays.items() if array.size}
+        manifest = make_manifest(step, arrays, to_json(metadata))
+        # Orbax refuses empty arrays; the manifest is all that they need.
+        filled = nest({name: array for name, array in arrays.items() if array.size})
         try:
-            response = self._orbax.save_async(
-                step, _nest(filled), force=True, custom_metadata={"dpl_jax": manifest}
+            self._check_space(arrays)
+            response = self._checkpointer().save_async(
+                step, filled, force=True, custom_metadata={"dpl_jax": manifest}
             )
         except Exception as error:
-            raise self._save_error(step, error) from error
+            raise self._give_up(step, error) from error
         if response is not None:
             self._pending = (step, response)
 
@@ -101,13 +114,13 @@ class Checkpoints:
           CheckpointError: when none is good, or when the newest good one does not fit ``target``.
         """
         self.wait()
-        found = _newest_good(self.folder)
-        if found is None:
+        stored = _newest_good(self.folder)
+        if stored is None:
             return None
-        step, arrays, metadata = found
-        tree = _fit(arrays, target, self.folder / str(step))
+        step, arrays, metadata = stored
+        tree = fit(arrays, target, self.folder / str(step))
         self._set_aside(newer_than=step)
-        self._saved.add(step)
+        self._saved = {step}
         return Restored(step, tree, metadata)
 
     def wait(self) -> None:
@@ -122,7 +135,7 @@ class Checkpoints:
         try:
             response.result()
         except Exception as error:
-            raise self._save_error(step, error) from error
+            raise self._give_up(step, error) from error
         self._saved.add(step)
 
     def close(self) -> None:
@@ -134,7 +147,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            if self._orbax is not None:
+                self._orbax.close()
+                self._orbax = None
 
     def __enter__(self) -> Self:
         return self
@@ -147,20 +162,51 @@ class Checkpoints:
     ) -> None:
         self.close()
 
+    def _checkpointer(self) -> ocp.training.Checkpointer:
+        """Orbax's writer, made at the first save: it reads the checkpoints that are there."""
+        if self._orbax is None:
+            context = ocp.Context()
+            # With directories made in the background, a failure there blocks for minutes.
+            context.asynchronous.create_directories_asynchronously = False
+            self._orbax = ocp.training.Checkpointer(
+                self.folder,
+                context=context,
+                preservation_policy=ocp.training.preservation_policies.LatestN(self._keep),
+            )
+        return self._orbax
+
+    def _check_space(self, arrays: Arrays) -> None:
+        """A full disk found out beforehand costs nothing; found out by Orbax, threads remain."""
+        needed = COPIES * sum(array.nbytes for array in arrays.values()) + OVERHEAD_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OSError(f"{needed >> 10} KiB needed, {free >> 10} KiB free on the disk")
+
     def _set_aside(self, newer_than: int) -> None:
         damaged = [step for step in _steps(self.folder) if step > newer_than]
         for step in damaged if jax.process_index() == 0 else []:
-            (self.folder / str(step)).rename(self.folder / f"{step}.damaged")
-        if damaged:
-            self._orbax.reload()
+            aside = self.folder / f"{step}.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / str(step)).rename(aside)
 
-    def _save_error(self, step: int, error: Exception) -> CheckpointError:
+    def _give_up(self, step: int, error: Exception) -> CheckpointError:
+        """Ends Orbax after a failed save, which it would otherwise report again and again."""
+        orbax, self._orbax = self._orbax, None
+        if orbax is not None:
+            with contextlib.suppress(Exception):
+                orbax.close()
+        self._remove_leftovers()
         whole = [other for other in _steps(self.folder) if other != step]
         kept = f"That of step {whole[-1]} is whole" if whole else "There is no earlier one"
         return CheckpointError(
             f"The checkpoint of step {step} could not be saved to {self.folder} ({error}). {kept}. "
             "Make room or make the folder writable, then start the same command again."
         )
+
+    def _remove_leftovers(self) -> None:
+        """Removes the temporary folders of saves that never ended."""
+        for leftover in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def load(path: str | os.PathLike[str]) -> Restored:
@@ -173,7 +219,7 @@ def load(path: str | os.PathLike[str]) -> Restored:
       CheckpointError: when there is no good checkpoint.
     """
     step, arrays, metadata = _find(path)
-    return Restored(step, _nest(arrays), metadata)
+    return Restored(step, nest(arrays), metadata)
 
 
 def restore(path: str | os.PathLike[str], target: Any) -> Restored:
@@ -183,26 +229,26 @@ def restore(path: str | os.PathLike[str], target: Any) -> Restored:
       CheckpointError: when there is no good checkpoint, or it does not fit ``target``.
     """
     step, arrays, metadata = _find(path)
-    return Restored(step, _fit(arrays, target, Path(path)), metadata)
+    return Restored(step, fit(arrays, target, f"of step {step} in {path}"), metadata)
 
 
-def _find(path: str | os.PathLike[str]) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+def _find(path: str | os.PathLike[str]) -> tuple[int, Arrays, dict[str, Any]]:
     folder = Path(path).resolve()
+    folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if folder.name.isdecimal() and folder.is_dir():
         try:
             return _read(folder)
         except Exception as error:
             raise CheckpointError(f"The checkpoint {folder} is damaged ({error}).") from error
-    folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
-    found = _newest_good(folder)
-    if found is None:
-        raise CheckpointError(f"There is no checkpoint in {folder}. Run the search or train first.")
-    return found
+    stored = _newest_good(folder)
+    if stored is None:
+        raise CheckpointError(
+            f"There is no checkpoint in {folder}. Give the folder of a run that has saved one."
+        )
+    return stored
 
 
-def _newest_good(
-    folder: Path,
-) -> tuple[int, dict[str, np.ndarray], dict[str, Any]] | None:
+def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
     reasons = []
     for step in reversed(_steps(folder)):
         try:
@@ -218,124 +264,35 @@ def _newest_good(
     )
 
 
-def _read(path: Path) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
-    """Reads and verifies one checkpoint.
-
-    Raises:
-      ValueError (or whatever Orbax raises): when anything in it is damaged.
-    """
+def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
+    """Reads and verifies one checkpoint; raises whatever the damage leads to."""
     custom = ocp.metadata(path).custom_metadata
-    manifest = custom.get("dpl_jax") if isinstance(custom, dict) else None
-    if not isinstance(manifest, dict) or manifest.pop("sha256", None) != _digest(manifest):
-        raise ValueError("its manifest is damaged or missing")
-    if manifest["step"] != int(path.name):
-        raise ValueError(f"it is the checkpoint of step {manifest['step']}, renamed")
-    wanted = {
-        name: np.zeros(leaf["shape"], leaf["dtype"]) for name, leaf in manifest["leaves"].items()
-    }
-    filled = {name: leaf for name, leaf in wanted.items() if leaf.size}
-    loaded = ocp.load(path, _nest(filled)) if filled else {}
-    arrays = wanted | _flatten(loaded)
-    for name, leaf in manifest["leaves"].items():
-        if _leaf_record(arrays[name]) != leaf:
-            raise ValueError(f"the array {name} does not have the checksum it was saved with")
-    return manifest["step"], arrays, manifest["metadata"]
+    step = int(path.name)
+    manifest = check_manifest((custom or {}).get("dpl_jax"), step)
+    arrays = empty_arrays(manifest)
+    filled = {name: array for name, array in arrays.items() if array.size}
+    if filled:
+        loaded, _ = named_leaves(ocp.load(path, nest(filled)))
+        arrays |= {name: np.asarray(leaf) for name, leaf in loaded.items()}
+    check_arrays(manifest, arrays)
+    return step, arrays, manifest["metadata"]
 
 
-def _fit(arrays: Mapping[str, np.ndarray], target: Any, path: Path) -> Any:
-    """Puts named arrays into ``target``'s structure, types and shardings."""
-    leaves, structure = _named_leaves(target)
-    problems = [f"{name} is missing" for name in leaves if name not in arrays]
-    problems += [f"{name} is not part of this run" for name in arrays if name not in leaves]
-    problems += [
-        f"{name} is {_describe(arrays[name])}, this run needs {_describe(leaf)}"
-        for name, leaf in leaves.items()
-        if name in arrays and _describe(arrays[name]) != _describe(leaf)
-    ]
-    if problems:
-        listed = "\n  ".join(problems[:10] + ["..."] * (len(problems) > 10))
-        raise CheckpointError(
-            f"The checkpoint {path} does not fit this run:\n  {listed}\n"
-            "Resume with the config and weights it was made with, "
-            "or choose another folder with --workdir."
-        )
-    return structure.unflatten([_place(arrays[name], leaf) for name, leaf in leaves.items()])
-
-
-def _place(array: np.ndarray, target: Any) -> Any:
-    if isinstance(target, np.ndarray):
-        return array
-    sharding = target.sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
-
-
-def _to_host(tree: Any) -> dict[str, np.ndarray]:
+def _to_host(tree: Any) -> Arrays:
     """Copies every leaf to the host, whole also where several hosts share an array."""
-    leaves, _ = _named_leaves(tree)
+    leaves, _ = named_leaves(tree)
     gathered = {
-        name: multihost_utils.process_allgather(leaf, tiled=True) if _is_remote(leaf) else leaf
+        name: multihost_utils.process_allgather(leaf, tiled=True) if _is_shared(leaf) else leaf
         for name, leaf in leaves.items()
     }
-    # On the CPU device_get gives a view of the device's buffer, which the next step is donated.
+    # On the CPU device_get gives a view of a buffer that the next step is donated.
     return {name: np.array(leaf) for name, leaf in jax.device_get(gathered).items()}
 
 
-def _is_remote(leaf: Any) -> bool:
+def _is_shared(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array) and not (
         leaf.is_fully_addressable or leaf.is_fully_replicated
     )
-
-
-def _named_leaves(tree: Any) -> tuple[dict[str, Any], jax.tree_util.PyTreeDef]:
-    pairs, structure = jax.tree_util.tree_flatten_with_path(tree)
-    leaves = {}
-    for path, leaf in pairs:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if name in leaves:
-            raise ValueError(f"Two leaves of the tree are both named {name}.")
-        if not isinstance(leaf, jax.Array | jax.ShapeDtypeStruct | np.ndarray):
-            raise ValueError(
-                f"{name} is a {type(leaf).__name__}, not an array; put it into the metadata."
-            )
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            raise ValueError(f"{name} is a typed PRNG key; give its jax.random.key_data.")
-        leaves[name] = leaf
-    return leaves, structure
-
-
-def _nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
-
-
-def _flatten(tree: Any) -> dict[str, np.ndarray]:
-    return {name: np.asarray(leaf) for name, leaf in _named_leaves(tree)[0].items()}
-
-
-def _manifest(step: int, arrays: Mapping[str, np.ndarray], metadata: Any) -> dict[str, Any]:
-    leaves = {name: _leaf_record(array) for name, array in arrays.items()}
-    manifest = {"step": step, "metadata": metadata, "leaves": leaves}
-    return manifest | {"sha256": _digest(manifest)}
-
-
-def _leaf_record(array: np.ndarray) -> dict[str, Any]:
-    digest = hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": digest}
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    text = json.dumps(manifest, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _describe(leaf: Any) -> str:
-    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
 
 
 def _steps(folder: Path) -> list[int]:
@@ -345,10 +302,10 @@ def _steps(folder: Path) -> list[int]:
 
 
 class _QuietOrbax(logging.Filter):
-    """Drops Orbax's notices (dozens a save) from the absl log, never its errors."""
+    """Drops Orbax's records from the absl log; its failures reach the caller as exceptions."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR or "orbax" not in record.pathname
+        return "orbax" not in record.pathname
 
 
 logging.getLogger("absl").addFilter(_QuietOrbax())

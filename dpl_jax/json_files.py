@@ -49,7 +49,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes ``text`` to ``path`` atomically and durably (a temporary name, fsync, then a rename)."""
+    """Writes ``text`` to ``path`` atomically: to a temporary name, fsync, then a rename."""
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)

@@ -14,7 +14,7 @@ from dpl_jax.run_folder import RunFolder
 
 
 def append_metrics(run: RunFolder, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows to ``metrics.jsonl``; each holds its "step". A non-finite number becomes null."""
+    """Appends rows, each with its "step", to ``metrics.jsonl``; non-finite numbers become null."""
     lines = "".join(json.dumps(_finite(to_json(row)), allow_nan=False) + "\n" for row in rows)
     with run.metrics.open("a", encoding="utf-8", newline="\n") as file:
         file.write(lines)
