@@ -16,8 +16,7 @@ from jax.nn import logsumexp
 MASKED = -1e30
 
 
-@struct.dataclass
-class LayerPrompts:
+class LayerPrompts(struct.PyTreeNode):
     """The prompt rows of one layer (or of all, with a leading axis N) and how they are mixed.
 
     The rows are split into consecutive candidates; candidate g sees its own ``sizes[g]`` rows and

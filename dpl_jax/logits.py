@@ -85,9 +85,7 @@ def discrete(prompts: Mapping[str, jax.Array], lengths: Mapping[str, Any]) -> To
     return {tower: discrete_prompts(prompts[tower], lengths[tower]) for tower in TOWERS}
 
 
-def image_features(
-    clip: Clip, images: jax.Array, prompts: LayerPrompts | None = None
-) -> jax.Array:
+def image_features(clip: Clip, images: jax.Array, prompts: LayerPrompts | None = None) -> jax.Array:
     """Image features (B, projection_dim) of normalised images (B, H, W, 3), not normalised."""
     return _image_features(clip.config, clip.dtype, clip.params["image"], images, prompts)
 
@@ -123,7 +121,9 @@ def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> j
 def _image_features(
     config: ClipConfig, dtype: str, params: Params, images: jax.Array, prompts: LayerPrompts | None
 ) -> jax.Array:
-    return image_tower(config, dtype=_compute_dtype(dtype)).apply({"params": params}, images, prompts)
+    return image_tower(config, dtype=_compute_dtype(dtype)).apply(
+        {"params": params}, images, prompts
+    )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

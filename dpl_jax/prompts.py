@@ -28,6 +28,7 @@ from dpl_jax.errors import ConfigError
 
 TOWERS = ("image", "text")
 Tree = dict[str, jax.Array]
+HostTree = dict[str, np.ndarray]
 
 
 def candidate_sizes(max_context_length: int) -> tuple[int, ...]:
@@ -130,20 +131,17 @@ def init_discrete(
     return prompts
 
 
-def choose_lengths(alphas: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The length of every layer and its confidence.
+def choose_lengths(alphas: Mapping[str, Any]) -> tuple[HostTree, HostTree, HostTree]:
+    """What a search decided.
 
     Returns:
-      Lengths (N,) int, the argmax of each row of alpha, ties to the shorter; and confidences (N,),
-      the softmax weight of the chosen length.
+      Lengths (N,), the argmax of each row of alpha, ties to the shorter; confidences (N,), the
+      softmax weights of the chosen lengths; and all softmax weights (N, T + 1).
     """
-    lengths, confidences = {}, {}
-    for tower in TOWERS:
-        alpha = np.asarray(alphas[tower], np.float64)  # (N, T + 1)
-        lengths[tower] = alpha.argmax(axis=-1)
-        weights = np.asarray(jax.nn.softmax(alpha, axis=-1))
-        confidences[tower] = weights.max(axis=-1)
-    return lengths, confidences
+    weights = {tower: np.asarray(jax.nn.softmax(alphas[tower], axis=-1)) for tower in TOWERS}
+    lengths = {tower: np.asarray(alphas[tower]).argmax(axis=-1) for tower in TOWERS}
+    confidences = {tower: weights[tower].max(axis=-1) for tower in TOWERS}
+    return lengths, confidences, weights
 
 
 def check_max_context_length(max_context_length: int) -> None:

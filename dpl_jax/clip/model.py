@@ -30,8 +30,7 @@ FILES = (
 )
 
 
-@struct.dataclass
-class Clip:
+class Clip(struct.PyTreeNode):
     """A frozen CLIP. A pytree whose only leaves are the parameters.
 
     Attributes:
@@ -94,7 +93,11 @@ def find_folder(path_or_hub_id: str, revision: str | None = None) -> Path:
     path = Path(path_or_hub_id).expanduser()
     if path.is_dir():
         return path
-    if path.is_absolute() or path_or_hub_id.startswith((".", "~")) or path_or_hub_id.count("/") != 1:
+    if (
+        path.is_absolute()
+        or path_or_hub_id.startswith((".", "~"))
+        or path_or_hub_id.count("/") != 1
+    ):
         raise WeightsNotFoundError(
             f"There is no folder {path_or_hub_id}. Give a folder with a CLIP's files "
             '(config.json, model.safetensors, tokenizer), a hub id, or "tiny".'

@@ -41,7 +41,8 @@ class SelfAttention(nn.Module):
         """Maps normalised tokens (B, S, D) and normalised prompt rows (P, D) to (B, S, D)."""
         width, heads = self.config.hidden_size, self.config.num_attention_heads
         query, key, value, out = (
-            nn.Dense(width, dtype=self.dtype, name=name) for name in ("query", "key", "value", "out")
+            nn.Dense(width, dtype=self.dtype, name=name)
+            for name in ("query", "key", "value", "out")
         )
 
         def split(y: jax.Array) -> jax.Array:
@@ -66,7 +67,7 @@ class Block(nn.Module):
     def __call__(
         self, x: jax.Array, prompts: LayerPrompts | None, token_mask: jax.Array | None
     ) -> tuple[jax.Array, None]:
-        """Maps (B, S, D) to (B, S, D); the prompts pass through the same LayerNorm as the tokens."""
+        """Maps (B, S, D) to (B, S, D); prompts pass through the same LayerNorm as tokens."""
         norm1 = layer_norm(self.config, "layer_norm1")
         if prompts is not None:
             prompts = prompts.replace(rows=norm1(prompts.rows))

@@ -30,9 +30,7 @@ from dpl_jax.errors import WeightsError, WeightsNotFoundError
 Params = dict[str, Any]
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 # Position numbers 0, 1, ..: buffers in old files, no parameters.
-BUFFERS = frozenset(
-    f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model")
-)
+BUFFERS = frozenset(f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model"))
 
 
 class Entry(NamedTuple):
@@ -99,9 +97,8 @@ def save_params(folder: Path, params: Params, config: ClipConfig) -> None:
     tensors = {}
     for name, (path, layer, kind) in layout(config).items():
         leaf = np.asarray(leaves[path], np.float32)
-        tensors[name] = np.ascontiguousarray(
-            _to_stored(leaf if layer is None else leaf[layer], kind, config)
-        )
+        stored = _to_stored(leaf if layer is None else leaf[layer], kind, config)
+        tensors[name] = np.array(stored, order="C")
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -204,7 +201,9 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
         if (folder / WEIGHTS).is_file():
             return load_file(folder / WEIGHTS)
         if (folder / WEIGHTS_INDEX).is_file():
-            files = sorted(set(json.loads((folder / WEIGHTS_INDEX).read_text())["weight_map"].values()))
+            files = sorted(
+                set(json.loads((folder / WEIGHTS_INDEX).read_text())["weight_map"].values())
+            )
             return {k: v for file in files for k, v in load_file(_inside(folder, file)).items()}
     except (SafetensorError, ValueError, KeyError, OSError) as error:
         raise WeightsError(

@@ -1,0 +1,88 @@
+"""What all launchers share: the --config and --workdir flags, and errors in one clear line."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from absl import app, flags
+from absl import logging as logging_levels
+from ml_collections import ConfigDict, config_flags
+
+from dpl_jax.errors import ConfigError, DplError
+
+
+def define_config(name: str = "config") -> flags.FlagHolder[ConfigDict]:
+    """Defines --config=FILE[:shots=4,seed=2], any field of which --config.FIELD=VALUE replaces."""
+    return config_flags.DEFINE_config_file(
+        name, help_string="File of the settings, such as configs/digits.py.", lock_config=True
+    )
+
+
+def define_workdir() -> flags.FlagHolder[str | None]:
+    """Defines --workdir=RUN."""
+    return flags.DEFINE_string(
+        "workdir", None, "The run's folder; resumed if it exists. Default: a new one under runs/."
+    )
+
+
+def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
+    """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
+
+    Args:
+      main: what the launcher does.
+      required: names of flags that must be given.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    flags.FLAGS.set_default("verbosity", logging_levels.WARNING)  # JAX tells of absent TPUs
+    flags.mark_flags_as_required(required)
+    app.run(lambda _: _call(main), flags_parser=_parse)
+
+
+def _parse(arguments: Sequence[str]) -> Sequence[str]:
+    """Parses flags and config; whatever is wrong with them becomes one message."""
+    with _one_message():
+        try:
+            rest: Sequence[str] = flags.FLAGS(arguments)
+        # ml_collections reports an unknown field by whatever the lookup raised.
+        except (flags.Error, AttributeError, KeyError, TypeError) as error:
+            raise ConfigError(_words(error)) from error
+        _check_config_file()
+    if len(rest) > 1:
+        sys.exit(f"error: {rest[1]!r} is no flag; flags are written --name=value.")
+    return rest
+
+
+def _check_config_file() -> None:
+    if "config" in flags.FLAGS and not isinstance(flags.FLAGS.config, ConfigDict):
+        path = config_flags.get_config_filename(flags.FLAGS["config"])
+        raise ConfigError(f"--config names {path}, which does not exist; see configs/.")
+
+
+def _words(error: BaseException) -> str:
+    """The part of the flag libraries' messages that says what was wrong."""
+    text = str(error.args[0]) if error.args else str(error)
+    # ml_collections puts the whole traceback of a failing config file into its message.
+    if (ours := text.rpartition("ConfigError: "))[1]:
+        return ours[2].strip()
+    if field := re.search(r'Did you mean "(.+)" instead of "(.+)"', text):
+        return f"the config has no field {field[2]!r}; did you mean {field[1]!r}?"
+    if missing := re.search(r"flag --(\w+)=None: ", text):
+        return f"--{missing[1]} is needed; --help lists the flags."
+    return f"the config has no field {text}." if isinstance(error, KeyError) else text
+
+
+def _call(main: Callable[[], None]) -> None:
+    with _one_message():
+        main()
+
+
+@contextlib.contextmanager
+def _one_message() -> Iterator[None]:
+    try:
+        yield
+    except DplError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,240 @@
+"""Every setting, with its default: the base that the files in ``configs/`` start from.
+
+The defaults of the search and of the training are those of Differentiable Prompt Learning
+(Huang et al., IJCAI 2025) and its released code, unless a comment says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dpl_jax.errors import ConfigError
+
+# Short names for `configs/NAME.py:shots=4,seed=2`.
+SHORTCUTS = {
+    "shots": "data.shots",
+    "seed": "seed",
+    "classes": "data.classes",
+    "clip": "clip.path",
+    "dtype": "clip.dtype",
+    "T": "search.max_context_length",
+}
+AT_LEAST_ONE = (
+    "search.max_context_length",
+    "search.epochs",
+    "search.batch_size",
+    "search.val_batch_size",
+    "train.epochs",
+    "train.batch_size",
+    "evaluate.batch_size",
+    "checkpoint.every_epochs",
+    "checkpoint.keep",
+)
+CHOICES = {
+    "clip.dtype": ("float32", "bfloat16"),
+    "search.alphas.name": ("adam", "sgd"),
+    "progress": ("auto", "plain", "off"),
+}
+
+
+def get_config() -> ConfigDict:
+    """All settings."""
+    config = ConfigDict()
+    # Seed of everything random in a run: the few-shot sample, the initial prompts, the order.
+    config.seed = 1
+    config.clip = clip()
+    config.data = data()
+    config.search = search()
+    config.train = train()
+    config.evaluate = evaluate()
+    config.checkpoint = checkpoint()
+    # Also write TensorBoard event files (RUN/tensorboard).
+    config.tensorboard = False
+    # Show progress: "auto" (a bar on a terminal, else plain lines), "plain" or "off".
+    config.progress = "auto"
+    return config
+
+
+def clip() -> ConfigDict:
+    """The frozen CLIP."""
+    c = ConfigDict()
+    # A folder in Hugging Face's format, a hub id, or "tiny" for the one inside this package.
+    c.path = "openai/clip-vit-base-patch16"
+    # Commit, tag or branch of the hub repository; "" for its newest.
+    c.revision = ""
+    # Of the towers' matrix products: "float32" or "bfloat16". All else is float32.
+    c.dtype = "float32"
+    return c
+
+
+def data() -> ConfigDict:
+    """The images and the classes."""
+    c = ConfigDict()
+    # "digits", "folder", or caltech101 oxford_pets stanford_cars oxford_flowers food101
+    # fgvc_aircraft sun397 dtd eurosat ucf101 imagenet imagenetv2 imagenet_sketch imagenet_a
+    # imagenet_r.
+    c.name = "digits"
+    # The folder that holds the dataset's folder, or that folder itself; "" for $DPL_DATA_ROOT,
+    # else ./data.
+    c.root = ""
+    # "files": image files on disk; "tfds": TensorFlow Datasets prepared as array_record.
+    c.source = "files"
+    # TFDS's data_dir when source is "tfds"; "" for TFDS's own default.
+    c.tfds_dir = ""
+    # A CoOp split file to use instead of the one in the dataset's folder; "" for that one.
+    c.split_file = ""
+    # Labelled training images a class; 0 for the whole training split.
+    c.shots = 16
+    # "all", or the "base" (first half) or "new" (second half) classes of base-to-new.
+    c.classes = "all"
+    # Text prompt with {} for the class name; "" for the dataset's own.
+    c.template = ""
+    # True: a class with fewer images than shots gives all it has, as in CoOp. False: an error.
+    c.allow_fewer_shots = False
+    # True: leave out unreadable images, with a counted warning. False: stop and name the file.
+    c.skip_unreadable = False
+    # Larger images are refused before they are decoded (Pillow's own limit).
+    c.max_pixels = 178_956_970
+    # Training images: "none" (the test transform) or "crop_flip" (random resized crop and flip).
+    c.augment = "none"
+    # Side in pixels of the square canvases that "crop_flip" crops from; 0 for twice the input.
+    c.canvas_size = 0
+    # Training images beyond this many MB are fed from the host instead of living on the device.
+    c.device_memory_mb = 2048
+    # Decoded images are kept in this folder between runs; "" for no cache.
+    c.cache_dir = ""
+    # Threads that decode images; 0 for one a CPU core (at most 16).
+    c.workers = 0
+    return c
+
+
+def search() -> ConfigDict:
+    """Stage 1: how many prompt rows each layer of each tower should get."""
+    c = ConfigDict()
+    # T, the longest prompt a layer may get.
+    c.max_context_length = 6
+    c.epochs = 60
+    # Train images of a prompts half-step, and validation images of an alpha half-step.
+    c.batch_size = 4
+    c.val_batch_size = 4
+    # Initial prompts: normal(0, image) and uniform [0, text). 1 is the released code's; on a
+    # small CLIP 0.02 does far better.
+    c.prompt_scale = ConfigDict({"image": 1.0, "text": 1.0})
+    c.prompts = prompt_optimizer()
+    c.alphas = alpha_optimizer()
+    # Weight of KL(zero-shot CLIP || prompted CLIP) over the class logits, added to the loss.
+    c.distillation = 0.0
+    return c
+
+
+def prompt_optimizer() -> ConfigDict:
+    """SGD for the prompts, in both stages."""
+    c = ConfigDict()
+    c.learning_rate = 3.5e-3
+    c.momentum = 0.9
+    # Added to the gradient before momentum, as in PyTorch.
+    c.weight_decay = 5e-4
+    # Cosine over the epochs, stepped once an epoch, behind this many epochs at warmup_rate.
+    c.warmup_epochs = 1
+    c.warmup_rate = 1e-5
+    return c
+
+
+def alpha_optimizer() -> ConfigDict:
+    """The optimiser of alpha."""
+    c = ConfigDict()
+    # "adam" as in the released code, or "sgd" as in the paper.
+    c.name = "adam"
+    # Constant over the search.
+    c.learning_rate = 3.5e-3
+    # Of Adam.
+    c.b1 = 0.5
+    c.b2 = 0.999
+    # Of SGD.
+    c.momentum = 0.9
+    # Added to the gradient.
+    c.weight_decay = 0.0
+    return c
+
+
+def train() -> ConfigDict:
+    """Stage 2: training the prompts of the lengths that were found."""
+    c = ConfigDict()
+    c.epochs = 40
+    c.batch_size = 4
+    # Initial prompts: normal(0, prompt_scale).
+    c.prompt_scale = 0.02
+    c.prompts = prompt_optimizer()
+    # As in the search.
+    c.distillation = 0.0
+    return c
+
+
+def evaluate() -> ConfigDict:
+    """Measuring accuracy."""
+    c = ConfigDict()
+    # Images at a time.
+    c.batch_size = 100
+    return c
+
+
+def checkpoint() -> ConfigDict:
+    """What is kept of a run while it goes on."""
+    c = ConfigDict()
+    # A checkpoint is written after every so many epochs, and after the last.
+    c.every_epochs = 5
+    # The newest so many are kept.
+    c.keep = 2
+    return c
+
+
+def with_shortcuts(config: ConfigDict, shortcuts: str | None) -> ConfigDict:
+    """Applies the part of ``--config=configs/NAME.py:shots=4,seed=2`` behind the colon.
+
+    Raises:
+      ConfigError: for a name that is no shortcut, or a value of the wrong kind.
+    """
+    for part in filter(None, (shortcuts or "").split(",")):
+        name, equals, value = part.partition("=")
+        if name not in SHORTCUTS or not equals:
+            raise ConfigError(
+                f"{part!r} behind the colon of --config is not understood; write name=value, with "
+                f"a name of {', '.join(SHORTCUTS)}. Any other field: --config.FIELD=VALUE."
+            )
+        field = SHORTCUTS[name]
+        config.update_from_flattened_dict({field: _convert(part, value, _get(config, field))})
+    return config
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks what would otherwise fail late or silently.
+
+    Raises:
+      ConfigError: naming the field, its value and what it must be.
+    """
+    for field in AT_LEAST_ONE:
+        value = _get(config, field)
+        if value < 1:
+            raise ConfigError(f"{field} is {value}; it must be at least 1.")
+    for field, choices in CHOICES.items():
+        if _get(config, field) not in choices:
+            raise ConfigError(
+                f"{field} is {_get(config, field)!r}; it must be one of {', '.join(choices)}."
+            )
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    for name in field.split("."):
+        config = config[name]
+    return config
+
+
+def _convert(part: str, value: str, default: Any) -> Any:
+    try:
+        return type(default)(value)
+    except ValueError as error:
+        raise ConfigError(
+            f"{part!r} behind the colon of --config needs a {type(default).__name__}."
+        ) from error

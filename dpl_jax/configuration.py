@@ -1,0 +1,62 @@
+"""The prompt configuration that a search finds: ``RUN/configuration.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpl_jax.clip.config import ClipConfig
+from dpl_jax.errors import ConfigError
+from dpl_jax.json_files import read_json, write_json
+from dpl_jax.prompts import TOWERS, check_lengths, choose_lengths
+
+Lengths = dict[str, np.ndarray]
+
+
+def save_configuration(path: Path, alphas: Mapping[str, Any]) -> Lengths:
+    """Chooses every layer's length by its alpha, writes lengths and confidences, returns lengths.
+
+    The file: ``{"lengths": {"image": [..], "text": [..]}, "confidence": {..}, "weights": {..},
+    "prompt_tokens": n}``.
+    """
+    lengths, confidence, weights = choose_lengths(alphas)
+    contents = {
+        "lengths": lengths,
+        "confidence": confidence,
+        "weights": weights,
+        "prompt_tokens": prompt_tokens(lengths),
+    }
+    write_json(path, contents)
+    return lengths
+
+
+def read_lengths(path: Path, clip: ClipConfig) -> Lengths:
+    """Reads lengths from a search's configuration.json or from a file written by hand.
+
+    By hand, ``{"image": [2, 0, ..], "text": [1, 4, ..]}`` is enough: one number a layer.
+
+    Raises:
+      ConfigError: when there is no such file, or its lengths do not fit the CLIP.
+    """
+    try:
+        contents = read_json(path)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} does not exist. Give --search the folder of a finished search, or --lengths "
+            'a JSON file such as {"image": [2, 0, ..], "text": [1, 4, ..]}.'
+        ) from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    lengths = contents.get("lengths", contents) if isinstance(contents, dict) else {}
+    if not isinstance(lengths, dict):
+        lengths = {}
+    check_lengths(lengths, clip, str(path))
+    return {tower: np.asarray(lengths[tower], np.int32) for tower in TOWERS}
+
+
+def prompt_tokens(lengths: Mapping[str, Any]) -> int:
+    """Prompt rows of both towers together."""
+    return int(sum(np.sum(lengths[tower]) for tower in TOWERS))

@@ -1,0 +1,168 @@
+"""Accuracy of a finished run beside zero-shot CLIP, on images it has not learned from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from sklearn.metrics import f1_score
+
+from dpl_jax import checkpoints
+from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.model import Clip, load_clip
+from dpl_jax.data.decode import decode
+from dpl_jax.data.load import load_dataset, sample
+from dpl_jax.data.split import Dataset, Item, list_hash
+from dpl_jax.data.transforms import Preprocessing, normalise
+from dpl_jax.errors import ConfigError, RunFolderError
+from dpl_jax.json_files import read_json, write_json
+from dpl_jax.logits import (
+    NO_PROMPTS,
+    TowerPrompts,
+    class_logits,
+    discrete,
+    image_features,
+    mixed,
+    text_features,
+)
+from dpl_jax.progress import progress
+from dpl_jax.run_folder import read_config
+from dpl_jax.task import class_tokens, clip_preprocessing
+
+SPLITS = ("train", "val", "test")
+
+
+class Trained(NamedTuple):
+    """A finished run: its config, its frozen CLIP, and the prompts that it ended with."""
+
+    config: ConfigDict
+    clip: Clip
+    prompts: TowerPrompts
+
+
+def load_trained(run: Path) -> Trained:
+    """Loads a finished search (its supernet) or training (its prompts).
+
+    Raises:
+      RunFolderError: when ``run`` is no run, or has not finished.
+      CheckpointError: when it has no good checkpoint.
+    """
+    config = read_config(run)
+    if not (run / "results.json").is_file():
+        raise RunFolderError(
+            f"{run} has no results.json, so it has not finished; start its command again with "
+            f"--workdir={run} and it goes on where it stopped."
+        )
+    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    tree = checkpoints.load(run).tree
+    params = jax.tree.map(jnp.asarray, tree["params"])
+    searched = "alphas" in params
+    prompts = mixed(**params) if searched else discrete(params["prompts"], tree["lengths"])
+    return Trained(config, clip, prompts)
+
+
+def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
+    """Evaluates a finished run and zero-shot CLIP, and adds both to the run's results.json.
+
+    Args:
+      run: folder of a search or a training.
+      split: "test"; or "train" or "val", the few-shot images of the run.
+
+    Returns:
+      ``{"images": n, "sha256": .., "zero_shot": {..}, "dpl": {..}}``, each with accuracy and
+      macro_f1 (0 to 1) and per_class accuracy.
+
+    Raises:
+      DplError: for anything that the user can put right; the message says how.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"--split is {split!r}; it must be one of {', '.join(SPLITS)}.")
+    run = Path(run)
+    trained = load_trained(run)
+    data = trained.config.data
+    dataset = sample(load_dataset(data), data, seed=trained.config.seed, hold_out=False)
+    items = getattr(dataset, split)
+    if not items:
+        raise ConfigError(f"{dataset.name} has no {split} images.")
+    methods = {"zero_shot": NO_PROMPTS, "dpl": trained.prompts}
+    logits = predict(trained.clip, dataset, items, methods, trained.config)
+    labels = np.array([item.label for item in items])
+    scores = {name: score(values, labels) for name, values in logits.items()}
+    result = {"images": len(items), "sha256": list_hash(items), **scores}
+    results = read_json(run / "results.json")
+    results["evaluations"] = results.get("evaluations", {}) | {split: result}
+    write_json(run / "results.json", results)
+    return result
+
+
+def predict(
+    clip: Clip,
+    dataset: Dataset,
+    items: Sequence[Item],
+    methods: Mapping[str, TowerPrompts],
+    config: ConfigDict,
+) -> dict[str, np.ndarray]:
+    """Class logits (n, C) of ``items`` for each of several prompts, in one pass over the images."""
+    preprocessing = clip_preprocessing(clip)
+    input_ids = class_tokens(clip, dataset)
+    texts = {
+        name: text_features(clip, input_ids, prompts["text"]) for name, prompts in methods.items()
+    }
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    size = config.evaluate.batch_size
+    with progress(len(items), "evaluate", False if config.progress == "off" else None) as bar:
+        for done, pixels in _batches(items, preprocessing, config):
+            padded = np.pad(pixels, ((0, size - len(pixels)), (0, 0), (0, 0), (0, 0)))
+            for name, prompts in methods.items():
+                batch = _image_logits(clip, padded, texts[name], prompts["image"], preprocessing)
+                logits[name].append(np.asarray(batch)[: len(pixels)])
+            bar.update(done)
+    return {name: np.concatenate(batches) for name, batches in logits.items()}
+
+
+def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracy, macro-averaged F1 and per-class accuracy, all 0 to 1.
+
+    Args:
+      logits: (n, C).
+      labels: (n,).
+    """
+    predicted = logits.argmax(axis=-1)
+    correct = predicted == labels
+    classes = range(logits.shape[1])
+    per_class = [
+        float(correct[labels == c].mean()) if (labels == c).any() else None for c in classes
+    ]
+    return {
+        "accuracy": float(correct.mean()),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "per_class": per_class,
+    }
+
+
+def _batches(
+    items: Sequence[Item], preprocessing: Preprocessing, config: ConfigDict
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Decoded batches (b, H, W, 3) uint8 and how many images are done with each."""
+    size = config.evaluate.batch_size
+    for start in range(0, len(items), size):
+        pixels, _ = decode(items[start : start + size], preprocessing, workers=config.data.workers)
+        yield start + len(pixels), pixels
+
+
+@functools.partial(jax.jit, static_argnames="preprocessing")
+def _image_logits(
+    clip: Clip,
+    pixels: jax.Array,
+    texts: jax.Array,
+    prompts: LayerPrompts | None,
+    preprocessing: Preprocessing,
+) -> jax.Array:
+    images = normalise(pixels, preprocessing.mean, preprocessing.std)  # (B, H, W, 3)
+    return class_logits(image_features(clip, images, prompts), texts, clip.params["logit_scale"])

@@ -1,0 +1,64 @@
+"""What a result needs to be understood, repeated and compared: ``RUN/results.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dpl_jax.clip.model import Clip
+from dpl_jax.data.split import Dataset, list_hash
+from dpl_jax.run_folder import versions
+from dpl_jax.task import clip_preprocessing
+
+
+def provenance(config: ConfigDict, clip: Clip, sampled: Dataset) -> dict[str, Any]:
+    """Where a number comes from: data, sample, texts, transform, weights, versions.
+
+    Args:
+      config: of the run.
+      clip: the frozen CLIP.
+      sampled: the few-shot task, see :func:`dpl_jax.data.load.sample`.
+    """
+    return {
+        "dataset": sampled.name,
+        "split": sampled.split,
+        "classes": config.data.classes,
+        "shots": config.data.shots,
+        "seed": config.seed,
+        "template": sampled.template,
+        "transform": dataclasses.asdict(clip_preprocessing(clip)) | {"train": config.data.augment},
+        "sampled_files": {
+            split: {"images": len(items), "sha256": list_hash(items)}
+            for split, items in (("train", sampled.train), ("val", sampled.val))
+        },
+        "clip": {
+            "path": config.clip.path,
+            "revision": config.clip.revision,
+            "sha256": weights_sha256(clip.folder),
+            "dtype": clip.dtype,
+        },
+        "versions": versions(),
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def weights_sha256(folder: str) -> str:
+    """SHA-256 (hexadecimal) of a CLIP's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("model*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def run_name(config: ConfigDict) -> str:
+    """What a run is about, for the name of its folder: ``digits-16shot-seed1``."""
+    name = Path(config.data.root).name if config.data.name == "folder" else config.data.name
+    half = "" if config.data.classes == "all" else f"-{config.data.classes}"
+    return f"{name}{half}-{config.data.shots}shot-seed{config.seed}"
