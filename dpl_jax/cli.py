@@ -15,11 +15,15 @@ from ml_collections import ConfigDict, config_flags
 from dpl_jax.errors import ConfigError, DplError
 
 
-def define_config(name: str = "config") -> flags.FlagHolder[ConfigDict]:
+def define_config(default: str | None = None) -> flags.FlagHolder[ConfigDict]:
     """Defines --config=FILE[:shots=4,seed=2], any field of which --config.FIELD=VALUE replaces."""
-    return config_flags.DEFINE_config_file(
-        name, help_string="File of the settings, such as configs/digits.py.", lock_config=True
+    holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
+        "config",
+        default,
+        help_string="File of the settings, such as configs/digits.py.",
+        lock_config=True,
     )
+    return holder
 
 
 def define_workdir() -> flags.FlagHolder[str | None]:

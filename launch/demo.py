@@ -1,0 +1,33 @@
+"""Search, train and evaluate in one go; prints a table and where the runs are.
+
+python launch/demo.py                                   # digits with the tiny CLIP, offline
+python launch/demo.py --config=configs/digits.py:shots=4 --seeds=1,2,3
+"""
+
+import datetime
+
+from absl import flags
+
+from dpl_jax import cli
+from dpl_jax.demo import demo, table
+from dpl_jax.table import print_table
+
+CONFIG = cli.define_config(default="configs/digits.py")
+WORKDIR = cli.define_workdir()
+SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds, one search and one training each.")
+
+
+def main() -> None:
+    """Runs all seeds and prints the table."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    workdir = WORKDIR.value or f"runs/demo-{stamp}"
+    found = demo(CONFIG.value, [int(seed) for seed in SEEDS.value], workdir)
+    first = found.results[0]
+    title = f"{CONFIG.value.data.name}, {CONFIG.value.data.shots} shots, seeds {SEEDS.value}: "
+    print_table(title + f"{first['images']} test images", *table(found.results))
+    print(f"Runs: {workdir}")
+    print(f"Chosen prompt lengths: {found.searches[0]}/configuration.json")
+
+
+if __name__ == "__main__":
+    cli.run(main)
