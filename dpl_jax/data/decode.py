@@ -35,58 +35,59 @@ def decode(
         UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
         DataError: no image is left.
     """
+    side = preprocessing.crop
+    images = np.empty((len(items), side, side, 3), np.uint8)
 
-    def read(item: Item) -> np.ndarray:
-        return resize_and_crop(read_image(item, max_pixels=max_pixels), preprocessing)
+    def read(index: int) -> None:
+        image = read_image(items[index], max_pixels=max_pixels)
+        images[index] = resize_and_crop(image, preprocessing)
 
-    rows = read_all(items, read, skip_unreadable=skip_unreadable, workers=workers)
-    kept = [
-        (image, item.label) for image, item in zip(rows, items, strict=True) if image is not None
-    ]
-    if not kept:
-        raise DataError(
-            "No readable image is left; check data.root with `python -m dpl_jax.data check`."
-        )
-    images, labels = zip(*kept, strict=True)
-    return np.stack(images), np.asarray(labels, np.int32)  # (n, crop, crop, 3), (n,)
+    kept = read_all(read, len(items), skip_unreadable=skip_unreadable, workers=workers)
+    labels = np.asarray([item.label for item in items], np.int32)
+    return (images, labels) if kept.all() else (images[kept], labels[kept])
 
 
 def read_all(
-    items: Sequence[Item],
-    read: Callable[[Item], np.ndarray],
-    *,
-    skip_unreadable: bool,
-    workers: int = 0,
-) -> list[np.ndarray | None]:
-    """Applies ``read`` to every item on threads (Pillow decodes and resizes without the GIL).
+    read: Callable[[int], None], count: int, *, skip_unreadable: bool, workers: int = 0
+) -> np.ndarray:
+    """Calls ``read`` with 0..count-1 on threads (Pillow decodes and resizes without the GIL).
 
     Returns:
-        One array an item, in their order; None for a skipped one, all of which are counted in
-        one warning.
+        (count,) bool: which images could be read; the others are counted in one warning.
 
     Raises:
         UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
+        DataError: none could be read.
     """
+    kept = np.ones(count, bool)
     reasons: list[str] = []
 
-    def attempt(item: Item) -> np.ndarray | None:
+    def attempt(index: int) -> None:
         try:
-            return read(item)
+            read(index)
         except UnreadableImageError as error:
             if not skip_unreadable:
                 raise
+            kept[index] = False
             reasons.append(str(error))
-            return None
 
     with ThreadPoolExecutor(thread_count(workers)) as pool:
         try:
-            arrays = list(pool.map(attempt, items))
+            for _ in pool.map(attempt, range(count)):
+                pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    warn_unreadable(reasons)
+    if not kept.any():
+        raise DataError("No readable image is left; run `python -m dpl_jax.data check`.")
+    return kept
+
+
+def warn_unreadable(reasons: Sequence[str]) -> None:
+    """Reports skipped images: how many, and why the first was."""
     if reasons:
-        log.warning("%d unreadable images were left out, such as: %s", len(reasons), reasons[0])
-    return arrays
+        log.warning("%d unreadable image(s) were left out, such as: %s", len(reasons), reasons[0])
 
 
 def thread_count(workers: int) -> int:
