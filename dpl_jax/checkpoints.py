@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
+import tensorstore as ts
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
@@ -36,6 +37,8 @@ from dpl_jax.json_files import to_json
 
 LOG = logging.getLogger(__name__)
 
+# The folder, within a checkpoint, of its arrays.
+STATE = "state"
 # Orbax writes every array twice for a moment (one file a process, then merged).
 COPIES = 2
 OVERHEAD_BYTES = 1 << 20
@@ -92,7 +95,11 @@ class Checkpoints:
         try:
             self._check_space(arrays)
             response = self._checkpointer().save_async(
-                step, filled, force=True, custom_metadata={"dpl_jax": manifest}
+                step,
+                filled,
+                checkpointable_name=STATE,
+                force=True,
+                custom_metadata={"dpl_jax": manifest},
             )
         except Exception as error:
             raise self._give_up(step, error) from error
@@ -168,6 +175,8 @@ class Checkpoints:
             context = ocp.Context()
             # With directories made in the background, a failure there blocks for minutes.
             context.asynchronous.create_directories_asynchronously = False
+            # Trained numbers hardly shrink, and a flipped byte stays one number, found by its sum.
+            context.array.saving.use_compression = False
             self._orbax = ocp.training.Checkpointer(
                 self.folder,
                 context=context,
@@ -199,8 +208,8 @@ class Checkpoints:
         whole = [other for other in _steps(self.folder) if other != step]
         kept = f"That of step {whole[-1]} is whole" if whole else "There is no earlier one"
         return CheckpointError(
-            f"The checkpoint of step {step} could not be saved to {self.folder} ({error}). {kept}. "
-            "Make room or make the folder writable, then start the same command again."
+            f"The checkpoint of step {step} could not be saved to {self.folder} ({_short(error)}). "
+            f"{kept}. Make room or make the folder writable, then start the same command again."
         )
 
     def _remove_leftovers(self) -> None:
@@ -239,7 +248,9 @@ def _find(path: str | os.PathLike[str]) -> tuple[int, Arrays, dict[str, Any]]:
         try:
             return _read(folder)
         except Exception as error:
-            raise CheckpointError(f"The checkpoint {folder} is damaged ({error}).") from error
+            raise CheckpointError(
+                f"The checkpoint {folder} is damaged ({_short(error)})."
+            ) from error
     stored = _newest_good(folder)
     if stored is None:
         raise CheckpointError(
@@ -254,8 +265,10 @@ def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
         try:
             return _read(folder / str(step))
         except Exception as error:  # damage shows up as nearly any exception of the readers
-            reasons.append(f"step {step}: {error}")
-            LOG.warning("The checkpoint %s is damaged and skipped (%s).", folder / str(step), error)
+            reasons.append(f"step {step}: {_short(error)}")
+            LOG.warning(
+                "Checkpoint %s is damaged: skipped (%s).", folder / str(step), _short(error)
+            )
     if not reasons:
         return None
     raise CheckpointError(
@@ -266,16 +279,34 @@ def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
 
 def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
     """Reads and verifies one checkpoint; raises whatever the damage leads to."""
+    _check_store(path / STATE)
     custom = ocp.metadata(path).custom_metadata
     step = int(path.name)
     manifest = check_manifest((custom or {}).get("dpl_jax"), step)
     arrays = empty_arrays(manifest)
     filled = {name: array for name, array in arrays.items() if array.size}
     if filled:
-        loaded, _ = named_leaves(ocp.load(path, nest(filled)))
+        loaded, _ = named_leaves(ocp.load(path, nest(filled), checkpointable_name=STATE))
         arrays |= {name: np.asarray(leaf) for name, leaf in loaded.items()}
     check_arrays(manifest, arrays)
     return step, arrays, manifest["metadata"]
+
+
+def _check_store(path: Path) -> None:
+    """Reads the stored bytes one after the other.
+
+    Orbax reads in parallel, and leaves the reads that run when one fails to end in stray errors.
+
+    Raises:
+      ValueError: when anything cannot be read.
+    """
+    files = {"driver": "file", "path": f"{path}/"}
+    store = ts.KvStore.open({"driver": "ocdbt", "base": files}).result()
+    keys = store.list().result()
+    if not keys:
+        raise ValueError("its arrays are missing")
+    for key in keys:
+        store.read(key).result()
 
 
 def _to_host(tree: Any) -> Arrays:
@@ -299,6 +330,12 @@ def _steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+def _short(error: Exception) -> str:
+    """An error's message without the store's specification, which fills pages."""
+    text = str(error).split(" [tensorstore_spec")[0] or type(error).__name__
+    return text if len(text) <= 300 else text[:150] + " ... " + text[-150:]
 
 
 class _QuietOrbax(logging.Filter):
