@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -31,14 +32,20 @@ def cache_key(items: Sequence[Item], transform: str) -> str:
     """
     digest = hashlib.sha256(transform.encode())
     for item in items:
-        row: list[Any] = [item.name, str(item.image) if isinstance(item.image, Path) else ""]
-        if isinstance(item.image, Path) and item.image.exists():
-            status = item.image.stat()
-            row += [status.st_size, status.st_mtime_ns]
-        elif isinstance(item.image, np.ndarray):
-            row.append(hashlib.sha256(item.image.tobytes()).hexdigest())
-        digest.update(json.dumps(row).encode() + b"\n")
+        digest.update(json.dumps([item.name, *_identity(item)]).encode() + b"\n")
     return digest.hexdigest()[:32]
+
+
+def _identity(item: Item) -> list[Any]:
+    """What changes when the image does."""
+    if isinstance(item.image, np.ndarray):
+        return [item.image.shape, hashlib.sha256(item.image.tobytes()).hexdigest()]
+    if not isinstance(item.image, Path):
+        return []
+    with contextlib.suppress(OSError):  # a file that is not there is reported when it is read
+        status = item.image.stat()
+        return [str(item.image), status.st_size, status.st_mtime_ns]
+    return [str(item.image)]
 
 
 def cached(

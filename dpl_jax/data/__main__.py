@@ -1,0 +1,37 @@
+"""Commands for datasets.
+
+    python -m dpl_jax.data check --config=configs/caltech101.py --config.data.root=DIR
+
+lists what was found, what is missing, images that cannot be read, and the numbers of classes and
+images against those of the complete dataset. Exits with 1 when an image cannot be used.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from dpl_jax import cli
+from dpl_jax.data.check import check, print_report
+from dpl_jax.data.load import load_dataset
+
+CONFIG = cli.define_config()
+READ = flags.DEFINE_boolean("read", True, "Decode every image; --noread only looks for the files.")
+
+
+def main() -> None:
+    """Checks the dataset of the config and prints what was found."""
+    data = CONFIG.value.data
+    dataset = load_dataset(data)
+    report = check(dataset, read=READ.value, max_pixels=data.max_pixels, workers=data.workers)
+    print_report(report)
+    if not report.ok:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["check"]:
+        sys.exit(f"usage: python -m dpl_jax.data check --config=FILE\n{__doc__}")
+    del sys.argv[1]
+    cli.run(main, required=["config"])
