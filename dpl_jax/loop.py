@@ -47,7 +47,7 @@ def run_epochs(
     kind = "search" if state.lengths is None else "train"
     with Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints:
         state, first = _resume(run, checkpoints, state)
-        with progress(epochs, kind, _shown(config.progress), start=first) as bar:
+        with progress(epochs, kind, config.progress, start=first) as bar:
             for epoch in range(first, epochs):
                 state, metrics = run_epoch(state, epoch)
                 metrics = jax.device_get(metrics)
@@ -101,7 +101,3 @@ def _shown_fields(row: Mapping[str, Any]) -> dict[str, float]:
     if "confidence" in row:
         fields["alpha_confidence"] = row["confidence"]
     return fields
-
-
-def _shown(setting: str) -> bool | None:
-    return False if setting == "off" else None

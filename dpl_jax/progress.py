@@ -29,7 +29,7 @@ class Reporter(Protocol):
 def progress(
     total: int,
     description: str,
-    enabled: bool | None = None,
+    mode: str = "auto",
     *,
     start: int = 0,
     file: TextIO | None = None,
@@ -39,15 +39,14 @@ def progress(
     Args:
       total: how many steps (or epochs) the run has.
       description: what is being done, such as "search".
-      enabled: None for a bar on a terminal and lines elsewhere; True for the bar anyway; False for
-        nothing.
+      mode: "auto" for a bar on a terminal and lines elsewhere, "plain" for lines, "off" for nothing.
       start: how many steps were done before, in a resumed run.
       file: where to write; stderr unless told.
     """
     file = file or sys.stderr
-    if enabled is False:
+    if mode == "off":
         yield _Silence()
-    elif enabled or file.isatty():
+    elif mode == "auto" and file.isatty():
         with _bar(total, description, start, file) as bar:
             yield bar
     else:

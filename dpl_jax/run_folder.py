@@ -35,7 +35,8 @@ HARMLESS = (
     "checkpoint",
     "data.cache_dir",
     "data.device_memory_mb",
-    "memory_limit_mb",
+    "data.workers",
+    "evaluate",
     "tensorboard",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")
