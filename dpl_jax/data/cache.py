@@ -41,7 +41,7 @@ def _identity(item: Item) -> list[Any]:
     if isinstance(item.image, np.ndarray):
         return [item.image.shape, hashlib.sha256(item.image.tobytes()).hexdigest()]
     if not isinstance(item.image, Path):
-        return []
+        return [repr(item.image)]
     with contextlib.suppress(OSError):  # a file that is not there is reported when it is read
         status = item.image.stat()
         return [str(item.image), status.st_size, status.st_mtime_ns]

@@ -18,7 +18,7 @@ from dpl_jax.data.errors import DataError
 
 @runtime_checkable
 class Record(Protocol):
-    """An encoded image inside a larger file, such as a record of a TFDS dataset."""
+    """An encoded image inside a larger file; its ``repr`` tells it from all other records."""
 
     def read(self) -> bytes:
         """Returns the bytes of the encoded image (JPEG, PNG, ...)."""

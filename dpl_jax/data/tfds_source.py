@@ -40,10 +40,17 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class TfdsRecord:
-    """The encoded image of one record."""
+    """The encoded image of one record.
 
-    source: Any  # TFDS's data source: record number -> dictionary of features
+    Attributes:
+        source: TFDS's data source, from the record's number to its features.
+        number: the record's place in its split.
+        origin: the dataset, version and split, which tell records apart in the cache.
+    """
+
+    source: Any = dataclasses.field(repr=False)
     number: int
+    origin: str
 
     def read(self) -> bytes:
         """Returns the bytes of the JPEG or PNG."""
@@ -160,7 +167,8 @@ def _list_records(builder: Any, split: str) -> list[Item]:
         record = source[number]
         label = int(record["label"])
         name = _text(record[feature]) if feature else f"{split}/{number:07d}"
-        items.append(Item(TfdsRecord(source, number), label, names[label], name))
+        image = TfdsRecord(source, number, f"{builder.info.full_name}/{split}")
+        items.append(Item(image, label, names[label], name))
     return items
 
 
