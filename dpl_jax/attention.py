@@ -7,12 +7,17 @@ over all rows, each candidate normalised by its own log-sum-exp, give the same s
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax.nn import logsumexp
 
-# Added to masked scores. Finite, so that log-sum-exp over masked rows has a gradient (of zero).
+# Keys and values (K, H, d) that are the same for every row of the batch.
+Shared: TypeAlias = tuple[jax.Array, jax.Array]
+
+# Stands for masked scores. Finite, so that log-sum-exp over masked rows has a gradient (of zero).
 MASKED = -1e30
 
 
@@ -36,7 +41,11 @@ class LayerPrompts(struct.PyTreeNode):
 
 
 def attention(
-    query: jax.Array, key: jax.Array, value: jax.Array, token_mask: jax.Array | None = None
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    token_mask: jax.Array | None = None,
+    shared: Shared | None = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Plain scaled dot-product attention that also returns its log-sum-exp.
 
@@ -44,7 +53,9 @@ def attention(
       query: (B, S, H, d).
       key: (B, K, H, d).
       value: (B, K, H, d).
-      token_mask: (S, K), true where a query may look, or None for no mask.
+      token_mask: broadcasts to (B, H, S, K), true where a query may look; None for no mask.
+      shared: further keys and values that every query of every row sees, such as those of a
+        prefix that all texts have in common.
 
     Returns:
       The attended values (B, S, H, d), and the log-sum-exp (B, H, S) of the scores, in float32
@@ -53,9 +64,15 @@ def attention(
     scores = _scores("bqhd,bkhd->bhqk", query, key)  # (B, H, S, K)
     if token_mask is not None:
         scores = jnp.where(token_mask, scores, MASKED)
-    normaliser = logsumexp(scores, axis=-1)  # (B, H, S)
-    probabilities = jnp.exp(scores - normaliser[..., None])
-    return _weighted_sum("bhqk,bkhd->bqhd", probabilities, value), normaliser
+    if shared is None:
+        normaliser = logsumexp(scores, axis=-1)  # (B, H, S)
+        probabilities = jnp.exp(scores - normaliser[..., None])
+        return _weighted_sum("bhqk,bkhd->bqhd", probabilities, value), normaliser
+    shared_scores = _scores("bqhd,khd->bhqk", query, shared[0])  # (B, H, S, K_shared)
+    normaliser = jnp.logaddexp(logsumexp(scores, axis=-1), logsumexp(shared_scores, axis=-1))
+    own = _weighted_sum("bhqk,bkhd->bqhd", jnp.exp(scores - normaliser[..., None]), value)
+    shared_probabilities = jnp.exp(shared_scores - normaliser[..., None])
+    return own + _weighted_sum("bhqk,khd->bqhd", shared_probabilities, shared[1]), normaliser
 
 
 def prompted_attention(
@@ -66,6 +83,7 @@ def prompted_attention(
     prompt_value: jax.Array,
     prompts: LayerPrompts,
     token_mask: jax.Array | None = None,
+    shared: Shared | None = None,
 ) -> jax.Array:
     """The weighted sum of the attentions over tokens + candidate, in one attention.
 
@@ -83,12 +101,13 @@ def prompted_attention(
       prompt_key: (P, H, d), the rows' keys.
       prompt_value: (P, H, d), the rows' values.
       prompts: the weights, mask and sizes of the candidates.
-      token_mask: (S, K), true where a query may look; every query sees every prompt row.
+      token_mask: as in :func:`attention`; every query sees every prompt row.
+      shared: as in :func:`attention`.
 
     Returns:
       (B, S, H, d) mixed values, before the output projection.
     """
-    attended, token_normaliser = attention(query, key, value, token_mask)
+    attended, token_normaliser = attention(query, key, value, token_mask, shared)
     scores = _scores("bqhd,phd->bhqp", query, prompt_key)  # (B, H, S, P)
     if prompts.mask is not None:
         scores = jnp.where(prompts.mask, scores, MASKED)

@@ -33,7 +33,7 @@ from dpl_jax.logits import (
 )
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import read_config
-from dpl_jax.task import class_tokens, clip_preprocessing
+from dpl_jax.task import class_texts, clip_preprocessing
 
 SPLITS = ("train", "val", "test")
 
@@ -110,13 +110,13 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """Class logits (n, C) of ``items`` for each of several prompts, in one pass over the images."""
     preprocessing = clip_preprocessing(clip)
-    input_ids = class_tokens(clip, dataset)
+    classes = class_texts(clip, dataset)
     texts = {
-        name: text_features(clip, input_ids, prompts["text"]) for name, prompts in methods.items()
+        name: text_features(clip, classes, prompts["text"]) for name, prompts in methods.items()
     }
     logits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
     size = config.evaluate.batch_size
-    with progress(len(items), "evaluate", False if config.progress == "off" else None) as bar:
+    with progress(len(items), "evaluate", config.progress) as bar:
         for done, pixels in _batches(items, preprocessing, config):
             padded = np.pad(pixels, ((0, size - len(pixels)), (0, 0), (0, 0), (0, 0)))
             for name, prompts in methods.items():

@@ -12,12 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
-from dpl_jax.clip.tokenizer import cut_to_longest, end_positions
+from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
@@ -90,11 +89,11 @@ def image_features(clip: Clip, images: jax.Array, prompts: LayerPrompts | None =
     return _image_features(clip.config, clip.dtype, clip.params["image"], images, prompts)
 
 
-def text_features(clip: Clip, input_ids: Any, prompts: LayerPrompts | None = None) -> jax.Array:
-    """Text features (C, projection_dim) of token ids (C, S), not normalised."""
-    if not isinstance(input_ids, jax.core.Tracer):
-        input_ids = cut_to_longest(np.asarray(input_ids), clip.config.text)
-    return _text_features(clip.config, clip.dtype, clip.params["text"], input_ids, prompts)
+def text_features(clip: Clip, texts: Texts | Any, prompts: LayerPrompts | None = None) -> jax.Array:
+    """Text features (C, projection_dim) of :class:`Texts` or token ids (C, S), not normalised."""
+    if not isinstance(texts, Texts):
+        texts = prepare_texts(texts, clip.config.text)
+    return _text_features(clip.config, clip.dtype, clip.params["text"], texts, prompts)
 
 
 def class_logits(
@@ -128,15 +127,11 @@ def _image_features(
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _text_features(
-    config: ClipConfig,
-    dtype: str,
-    params: Params,
-    input_ids: jax.Array,
-    prompts: LayerPrompts | None,
+    config: ClipConfig, dtype: str, params: Params, texts: Texts, prompts: LayerPrompts | None
 ) -> jax.Array:
-    end = end_positions(input_ids, config.text)
     tower = text_tower(config, dtype=_compute_dtype(dtype))
-    return tower.apply({"params": params}, input_ids, end, prompts)
+    variables = {"params": params}
+    return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix)
 
 
 def _compute_dtype(dtype: str) -> Any:

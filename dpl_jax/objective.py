@@ -6,6 +6,7 @@ import jax
 import optax
 
 from dpl_jax.clip.model import Clip
+from dpl_jax.clip.texts import Texts
 from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
 
 
@@ -13,7 +14,7 @@ def loss_and_accuracy(
     clip: Clip,
     images: jax.Array,
     labels: jax.Array,
-    input_ids: jax.Array,
+    texts: Texts,
     prompts: TowerPrompts,
     *,
     distillation: float = 0.0,
@@ -25,14 +26,14 @@ def loss_and_accuracy(
       clip: a frozen CLIP.
       images: (B, H, W, 3) normalised.
       labels: (B,) class numbers.
-      input_ids: (C, S) token ids.
+      texts: of the C classes.
       prompts: of both towers.
       distillation: weight of KL(zero-shot CLIP || prompted CLIP) over the class logits; 0 leaves
         the zero-shot pass out.
       teacher_texts: (C, F) zero-shot text features, needed when ``distillation`` is not 0.
     """
     image = image_features(clip, images, prompts["image"])  # (B, F)
-    text = text_features(clip, input_ids, prompts["text"])  # (C, F)
+    text = text_features(clip, texts, prompts["text"])  # (C, F)
     logits = class_logits(image, text, clip.params["logit_scale"])  # (B, C)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
     if distillation and teacher_texts is not None:

@@ -122,12 +122,20 @@ def init_supernet(
 def init_discrete(
     config: ClipConfig, lengths: Mapping[str, np.ndarray], seed: int, scale: float
 ) -> Tree:
-    """Initial prompts {"image": (N, K, D), ..} of stage 2: normal(0, scale), K the longest."""
+    """Initial prompts {"image": (N, K, D), ..} of stage 2: normal(0, scale), K the longest.
+
+    Every row has its own random stream, so the rows in use do not depend on K.
+    """
     prompts: Tree = {}
     for tower in TOWERS:
         longest = int(np.max(lengths[tower], initial=0))
-        shape = (config.layers[tower], longest, config.widths[tower])
-        prompts[tower] = scale * jax.random.normal(_key(seed, tower, "discrete", 0), shape)
+        shape = (config.layers[tower], config.widths[tower])
+        rows = [
+            jax.random.normal(_key(seed, tower, "row", row), shape) for row in range(longest)
+        ]  # K of (N, D)
+        prompts[tower] = (
+            scale * jnp.stack(rows, axis=1) if rows else jnp.zeros((shape[0], 0, shape[1]))
+        )
     return prompts
 
 

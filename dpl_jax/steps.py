@@ -157,7 +157,7 @@ def _task_loss(
     return loss_and_accuracy(
         clip,
         *batch,
-        task.input_ids,
+        task.texts,
         prompts,
         distillation=distillation,
         teacher_texts=task.teacher_texts,

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip, load_clip
-from dpl_jax.clip.tokenizer import cut_to_longest
+from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
 from dpl_jax.data.decode import decode
 from dpl_jax.data.load import load_dataset, sample
@@ -46,14 +45,14 @@ class Task(struct.PyTreeNode):
     Attributes:
       train: images that the prompts learn from.
       val: images that alpha learns from (the search), or None (stage 2).
-      input_ids: (C, S) token ids, one text for each class.
+      texts: one for each class.
       teacher_texts: (C, F) zero-shot text features for the distillation.
       preprocessing: size, mean and standard deviation of the images.
     """
 
     train: ImageSet
     val: ImageSet | None
-    input_ids: jax.Array
+    texts: Texts
     teacher_texts: jax.Array
     preprocessing: Preprocessing = struct.field(pytree_node=False)
 
@@ -104,12 +103,12 @@ def build_task(clip: Clip, dataset: Dataset, data: ConfigDict) -> Task:
       data: ``config.data``.
     """
     preprocessing = clip_preprocessing(clip)
-    input_ids = class_tokens(clip, dataset)
+    texts = class_texts(clip, dataset)
     return Task(
         train=_image_set(dataset.train, preprocessing, data),
         val=_image_set(dataset.val, preprocessing, data) if dataset.val else None,
-        input_ids=jnp.asarray(input_ids),
-        teacher_texts=text_features(clip, input_ids),
+        texts=texts,
+        teacher_texts=text_features(clip, texts),
         preprocessing=preprocessing,
     )
 
@@ -119,14 +118,14 @@ def clip_preprocessing(clip: Clip) -> Preprocessing:
     return read_preprocessing(Path(clip.folder), clip.config.vision.image_size)
 
 
-def class_tokens(clip: Clip, dataset: Dataset) -> np.ndarray:
-    """Token ids (C, S) of the classes' texts, S the longest.
+def class_texts(clip: Clip, dataset: Dataset) -> Texts:
+    """The tokenized texts of the C classes.
 
     Raises:
       TextTooLongError: naming the text that is longer than the text tower.
     """
     texts = prompts_for(dataset.classnames, dataset.template)
-    return cut_to_longest(clip.tokenize(texts), clip.config.text)
+    return prepare_texts(clip.tokenize(texts), clip.config.text)
 
 
 def _image_set(items: tuple[Item, ...], preprocessing: Preprocessing, data: ConfigDict) -> ImageSet:

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from dpl_jax.clip.config import LEGACY_EOS_ID, TextConfig
 from dpl_jax.errors import TextTooLongError, WeightsNotFoundError
 
 
@@ -61,22 +59,3 @@ def _load(folder: str) -> Any:
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def end_positions(input_ids: jax.Array | np.ndarray, config: TextConfig) -> Any:
-    """Position (C,) of each row's first end-of-text token, as transformers finds it.
-
-    CLIP pads with the end-of-text token itself, so it must be the first one. Configs with the
-    legacy id 2 mean the largest id of the row.
-    """
-    if config.eos_token_id == LEGACY_EOS_ID:
-        return input_ids.argmax(axis=-1)
-    return (input_ids == config.eos_token_id).argmax(axis=-1)
-
-
-def cut_to_longest(input_ids: np.ndarray, config: TextConfig) -> np.ndarray:
-    """Cuts (C, S) behind the last end-of-text of any row.
-
-    Exact: the mask is causal and only end-of-text rows are read, so nothing behind them counts.
-    """
-    return input_ids[:, : int(end_positions(input_ids, config).max()) + 1]
