@@ -49,6 +49,7 @@ def get_config() -> ConfigDict:
     config.search = search()
     config.train = train()
     config.evaluate = evaluate()
+    config.ablate = ablate()
     config.checkpoint = checkpoint()
     # Also write TensorBoard event files (RUN/tensorboard).
     config.tensorboard = False
@@ -177,6 +178,17 @@ def evaluate() -> ConfigDict:
     c = ConfigDict()
     # Images at a time.
     c.batch_size = 100
+    return c
+
+
+def ablate() -> ConfigDict:
+    """Runs of every combination, trained together as members of one program."""
+    c = ConfigDict()
+    # Each of these replaces search.max_context_length; each of the seeds replaces seed.
+    c.max_context_length = (2, 4, 6, 8, 10)
+    c.seeds = (1, 2, 3)
+    # Members that would not fit so many MB together are trained in groups; 0 for no limit.
+    c.memory_limit_mb = 0
     return c
 
 
