@@ -62,6 +62,21 @@ def supernet_prompts(prompts: jax.Array, alpha: jax.Array) -> LayerPrompts:
     return LayerPrompts(prompts, weights, sizes=candidate_sizes(max_context_length))
 
 
+def limit_alphas(alphas: Mapping[str, jax.Array], max_context_length: Any) -> Tree:
+    """Alphas of a supernet with a smaller T: -inf for the candidates that are longer.
+
+    Their weights are then exactly zero, and so are all gradients of them and of their rows.
+
+    Args:
+      alphas: {"image": (N, T + 1), "text": (N, T + 1)}.
+      max_context_length: (), the smaller T; it may be traced.
+    """
+    return {
+        tower: jnp.where(jnp.arange(alpha.shape[-1]) <= max_context_length, alpha, -jnp.inf)
+        for tower, alpha in alphas.items()
+    }
+
+
 def discrete_prompts(prompts: jax.Array, lengths: Any) -> LayerPrompts | None:
     """How one tower sees prompts of one chosen length a layer; None when there are no rows.
 
