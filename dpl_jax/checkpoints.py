@@ -204,9 +204,12 @@ class Checkpoints:
         if orbax is not None:
             with contextlib.suppress(Exception):
                 orbax.close()
-        self._remove_leftovers()
-        whole = [other for other in _steps(self.folder) if other != step]
-        kept = f"That of step {whole[-1]} is whole" if whole else "There is no earlier one"
+        kept = "Those before it are untouched"
+        with contextlib.suppress(OSError):
+            self._remove_leftovers()
+            kept = (
+                f"That of step {_steps(self.folder)[-1]} is whole" if _steps(self.folder) else kept
+            )
         return CheckpointError(
             f"The checkpoint of step {step} could not be saved to {self.folder} ({_short(error)}). "
             f"{kept}. Make room or make the folder writable, then start the same command again."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,34 @@ def truncate_metrics(run: RunFolder, step: int) -> None:
         return
     kept = [line for line, row in _lines(run.metrics) if row["step"] <= step]
     write_text(run.metrics, "".join(kept))
+
+
+@contextlib.contextmanager
+def tensorboard_events(
+    run: RunFolder, enabled: bool, step: int
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yields a function that writes the numbers of a row as TensorBoard events.
+
+    Args:
+      run: the run; the files go to its ``tensorboard`` folder.
+      enabled: False to write nothing.
+      step: the last step done before; later events, of a killed run, are hidden.
+    """
+    if not enabled:
+        yield lambda row: None
+        return
+    # Imported here because it takes a second that most runs need not wait.
+    from tensorboardX import SummaryWriter
+
+    with SummaryWriter(str(run.tensorboard), purge_step=step + 1) as writer:
+
+        def write(row: Mapping[str, Any]) -> None:
+            numbers = {name: to_json(value) for name, value in row.items() if name != "step"}
+            for name, value in numbers.items():
+                if isinstance(value, int | float):
+                    writer.add_scalar(name, value, row["step"])
+
+        yield write
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

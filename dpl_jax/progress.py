@@ -39,7 +39,7 @@ def progress(
     Args:
       total: how many steps (or epochs) the run has.
       description: what is being done, such as "search".
-      mode: "auto" for a bar on a terminal and lines elsewhere, "plain" for lines, "off" for nothing.
+      mode: "auto" for a bar on a terminal and lines elsewhere, "plain" for lines, or "off".
       start: how many steps were done before, in a resumed run.
       file: where to write; stderr unless told.
     """

@@ -1,0 +1,511 @@
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dpl_jax.checkpoint_manifest import check_manifest, empty_arrays, make_manifest
+from dpl_jax.checkpoints import Checkpoints, load, restore
+from dpl_jax.errors import CheckpointError
+
+ROOT = Path(__file__).parents[1]
+
+
+def assert_same(found, expected):
+    """Equal structure, types, shapes and bits."""
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def optimizer():
+    """Adam for alpha and SGD with momentum for the prompts, as a search has."""
+    cosine = optax.cosine_decay_schedule(0.1, 20)
+    sgd = optax.chain(optax.add_decayed_weights(5e-4), optax.sgd(cosine, momentum=0.9))
+    return optax.multi_transform(
+        {"alphas": optax.adam(3.5e-3, b1=0.5), "prompts": sgd},
+        {"alphas": "alphas", "prompts": "prompts"},
+    )
+
+
+def search_state(seed=0):
+    keys = jax.random.split(jax.random.key(seed), 4)
+    params = {
+        "alphas": {"image": jax.random.normal(keys[0], (2, 4))},
+        "prompts": {
+            "image": jax.random.normal(keys[1], (2, 6, 5)),
+            "text": jax.random.normal(keys[2], (2, 6, 3)),
+        },
+    }
+    return {
+        "params": params,
+        "optimizer": optimizer().init(params),
+        "rng": jax.random.key_data(keys[3]),
+        "step": jnp.zeros((), jnp.int32),
+    }
+
+
+@jax.jit
+def step(state):
+    gradients = jax.tree.map(lambda x: jnp.sin(3 * x), state["params"])
+    updates, opt = optimizer().update(gradients, state["optimizer"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    return state | {"params": params, "optimizer": opt, "step": state["step"] + 1}
+
+
+def save(folder, *steps, tree=None):
+    with Checkpoints(folder, keep=9) as checkpoints:
+        for number in steps:
+            state = {"x": jnp.full((3, 5), number, jnp.float32)} if tree is None else tree
+            checkpoints.save(number, state, {"epoch": number})
+
+
+TARGET = {"x": jax.ShapeDtypeStruct((3, 5), jnp.float32)}
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
+    state = step(step(search_state()))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(2, state, {"epoch": 1, "best": 0.1})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(search_state(seed=1))
+    assert (restored.step, restored.metadata) == (2, {"epoch": 1, "best": 0.1})
+    assert_same(restored.tree, state)
+    assert_same(step(step(restored.tree)), step(step(state)))
+
+
+def test_every_bit_pattern_comes_back(tmp_path):
+    Point = namedtuple("Point", ["x", "y"])
+    tree = {
+        "odd": jnp.array([np.nan, -0.0, np.inf, 1e-45, -np.nan], jnp.float32),
+        "bits": np.arange(256, dtype=np.uint8),
+        "half": jnp.array([1.5, np.nan], jnp.bfloat16),
+        "empty": jnp.zeros((4, 0, 3)),
+        "scalar": jnp.int32(-7),
+        "flag": np.array(True),
+        "double": np.array([0.1], np.float64),
+        "point": Point((np.array(2), {}), None),
+    }
+    save(tmp_path, 1, tree=tree)
+    assert_same(restore(tmp_path, tree).tree, tree)
+    assert isinstance(restore(tmp_path, tree).tree["bits"], np.ndarray)
+    assert isinstance(restore(tmp_path, tree).tree["odd"], jax.Array)
+
+
+DTYPES = st.sampled_from(["float64", "float32", "float16", "int32", "uint8", "bool"]).map(np.dtype)
+ARRAYS = DTYPES.flatmap(lambda t: hnp.arrays(t, hnp.array_shapes(min_dims=0, min_side=0)))
+
+
+@settings(max_examples=15)
+@given(st.lists(ARRAYS, min_size=1, max_size=4))
+def test_any_arrays_come_back(tmp_path_factory, arrays):
+    folder = tmp_path_factory.mktemp("any")
+    tree = {"a": {str(index): array for index, array in enumerate(arrays)}, "n": np.zeros(1)}
+    save(folder, 1, tree=tree)
+    assert_same(load(folder).tree, tree)
+
+
+def test_arrays_may_be_donated_as_soon_as_save_returns(tmp_path):
+    overwrite = jax.jit(lambda x: jax.tree.map(lambda y: y * 0 - 1, x), donate_argnums=0)
+    with Checkpoints(tmp_path) as checkpoints:
+        state = {"x": jnp.arange(1 << 18, dtype=jnp.float32)}
+        expected = np.array(state["x"])
+        checkpoints.save(1, state, {})
+        state = overwrite(state)
+        state["x"].block_until_ready()
+    assert_same(load(tmp_path).tree, {"x": expected})
+
+
+def test_saving_and_restoring_make_no_implicit_transfers(tmp_path):
+    state = search_state()
+    with jax.transfer_guard("disallow"), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state, {})
+        assert_same(checkpoints.restore_latest(state).tree, state)
+
+
+def test_the_newest_are_kept(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert checkpoints.restore_latest(TARGET) is None
+        for number in (5, 10, 15, 20):
+            checkpoints.save(number, {"x": jnp.full((3, 5), number, jnp.float32)}, {})
+    assert sorted(os.listdir(tmp_path)) == ["15", "20"]
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        restored = checkpoints.restore_latest(TARGET)
+        assert restored.step == 20
+        checkpoints.save(20, restored.tree, {})  # the end of a run that was complete
+        checkpoints.save(25, restored.tree, {})
+    assert sorted(os.listdir(tmp_path)) == ["20", "25"]
+
+
+def test_an_array_keeps_the_placement_of_its_target(tmp_path):
+    save(tmp_path, 1)
+    placed = NamedSharding(jax.make_mesh((1,), ("data",)), PartitionSpec("data"))
+    target = {"x": jax.ShapeDtypeStruct((3, 5), jnp.float32, sharding=placed)}
+    assert restore(tmp_path, target).tree["x"].sharding == placed
+    assert restore(tmp_path, {"x": jax.device_put(jnp.zeros((3, 5)), placed)}).tree["x"].committed
+    assert not restore(tmp_path, {"x": jnp.zeros((3, 5))}).tree["x"].committed
+
+
+SHARDED = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from dpl_jax.checkpoints import Checkpoints, restore
+mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+value = np.arange(32, dtype=np.float32).reshape(8, 4)
+place = lambda *spec: NamedSharding(mesh, P(*spec))
+state = {"rows": jax.device_put(value, place("data")), "all": jax.device_put(value, place())}
+with Checkpoints(sys.argv[1]) as checkpoints:
+    checkpoints.save(1, state, {})
+target = {
+    "rows": jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=place(None, "data")),
+    "all": jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=place("data")),
+}
+found = restore(sys.argv[1], target).tree
+assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(lambda x: x.sharding, target)
+assert all((np.asarray(x) == value).all() for x in found.values())
+print("ok")
+"""
+
+
+def run_python(code, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_checkpoint_of_four_devices_is_restored_in_another_sharding(tmp_path):
+    flags = "--xla_force_host_platform_device_count=4"
+    output, _ = run_python(SHARDED, tmp_path, XLA_FLAGS=flags).communicate()
+    assert output == "ok\n"
+
+
+def test_a_checkpoint_that_does_not_fit_lists_every_difference(tmp_path):
+    saved = {"a": np.zeros((2, 3), np.float32), "b": {"c": np.zeros(4, np.int32)}, "d": np.zeros(1)}
+    save(tmp_path, 1, tree=saved)
+    target = {"a": np.zeros((2, 5), np.float32), "b": {"c": np.zeros(4)}, "e": np.zeros(2)}
+    with pytest.raises(CheckpointError) as error, Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore_latest(target)
+    message = str(error.value)
+    assert "a is float32[2, 3], this run needs float32[2, 5]" in message
+    assert "b/c is int32[4], this run needs float64[4]" in message
+    assert "e is missing" in message
+    assert "d is not part of this run" in message
+    assert "--workdir" in message
+    assert os.listdir(tmp_path) == ["1"]
+
+
+def largest(folder):
+    return max(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
+    )
+
+
+def flip(path, position):
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0x10
+    path.write_bytes(data)
+
+
+def edit_metadata(folder):
+    """Another epoch, in otherwise perfect JSON."""
+    path = folder / "_CHECKPOINT_METADATA"
+    contents = json.loads(path.read_text())
+    contents["custom_metadata"]["dpl_jax"]["metadata"]["epoch"] += 1
+    path.write_text(json.dumps(contents))
+
+
+DAMAGE = {
+    "flipped byte": lambda folder: flip(largest(folder), 1000),
+    "truncated array": lambda folder: os.truncate(largest(folder), 1000),
+    "no array": lambda folder: largest(folder).unlink(),
+    "empty manifest": lambda folder: os.truncate(folder / "state" / "manifest.ocdbt", 0),
+    "no manifest": lambda folder: (folder / "state" / "manifest.ocdbt").unlink(),
+    "no arrays": lambda folder: shutil.rmtree(folder / "state"),
+    "truncated metadata": lambda folder: os.truncate(folder / "_CHECKPOINT_METADATA", 200),
+    "no metadata": lambda folder: (folder / "_CHECKPOINT_METADATA").unlink(),
+    "no tree": lambda folder: os.truncate(folder / "state" / "_METADATA", 40),
+    "another epoch": edit_metadata,
+    "half-written": lambda folder: [shutil.rmtree(folder), folder.mkdir()],
+}
+
+
+def big_state(number):
+    numbers = np.random.default_rng(number).standard_normal((64, 64))
+    return {"x": jnp.asarray(numbers, jnp.float32), "step": jnp.int32(number)}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, capfd, damage):
+    with Checkpoints(tmp_path) as checkpoints:
+        for number in (10, 20):
+            checkpoints.save(number, big_state(number), {"epoch": number // 10})
+    DAMAGE[damage](tmp_path / "20")
+    with caplog.at_level(logging.WARNING), Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore_latest(big_state(0))
+        assert (restored.step, restored.metadata) == (10, {"epoch": 1})
+        assert_same(restored.tree, big_state(10))
+        checkpoints.save(20, big_state(20), {"epoch": 2})  # the run comes to step 20 again
+    assert [record.name for record in caplog.records] == ["dpl_jax.checkpoints"]
+    assert f"{tmp_path / '20'} is damaged: skipped" in caplog.text
+    assert len(caplog.text) < 800
+    assert sorted(os.listdir(tmp_path)) == ["10", "20", "20.damaged"]
+    assert_same(load(tmp_path).tree, jax.tree.map(np.asarray, big_state(20)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_random_damage_never_gives_wrong_numbers(tmp_path, caplog):
+    save(tmp_path, 1, tree=big_state(1))
+    expected, rng = jax.tree.map(np.asarray, big_state(1)), random.Random(0)
+    files = sorted(path for path in (tmp_path / "1").rglob("*") if path.stat().st_size)
+    files = [path for path in files if path.is_file()]
+    outcomes = set()
+    for _ in range(60):
+        path = rng.choice(files)
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        for _ in range(rng.choice([1, 20])):
+            damaged[rng.randrange(len(whole))] = rng.randrange(256)
+        path.write_bytes(damaged[: rng.choice([len(whole), rng.randrange(len(whole))])])
+        try:
+            found = load(tmp_path)
+            assert (found.step, found.metadata) == (1, {"epoch": 1})
+            assert_same(found.tree, expected)
+            outcomes.add("harmless")
+        except CheckpointError:
+            outcomes.add("found out")
+        path.write_bytes(whole)
+    assert outcomes == {"harmless", "found out"}
+
+
+def test_with_no_good_checkpoint_there_is_one_clear_error(tmp_path):
+    save(tmp_path, 1, 2)
+    for number in ("1", "2"):
+        os.truncate(tmp_path / number / "_CHECKPOINT_METADATA", 10)
+    with pytest.raises(CheckpointError) as error, Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore_latest(TARGET)
+    assert "No checkpoint in" in str(error.value)
+    assert "step 2: " in str(error.value)
+    assert "step 1: " in str(error.value)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+def test_a_renamed_checkpoint_is_found_out(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / "1").rename(tmp_path / "7")
+    with pytest.raises(CheckpointError, match="it is that of step 1, renamed"):
+        load(tmp_path / "7")
+
+
+def test_load_takes_a_run_its_checkpoints_or_one_of_them(tmp_path):
+    save(tmp_path / "checkpoints", 1, 2)
+    (tmp_path / "checkpoints" / "2.damaged").mkdir()
+    for path, number in (
+        (tmp_path, 2),
+        (tmp_path / "checkpoints", 2),
+        (tmp_path / "checkpoints" / "1", 1),
+    ):
+        found = load(path)
+        assert (found.step, found.metadata) == (number, {"epoch": number})
+        assert_same(found.tree, {"x": np.full((3, 5), number, np.float32)})
+    with pytest.raises(CheckpointError, match="no checkpoint in"):
+        load(tmp_path / "elsewhere")
+
+
+def test_leftovers_of_an_interrupted_save_are_removed(tmp_path):
+    save(tmp_path, 1)
+    shutil.copytree(tmp_path / "1", tmp_path / "2.orbax-checkpoint-tmp")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest(TARGET).step == 1
+    assert os.listdir(tmp_path) == ["1"]
+
+
+def test_a_disk_without_room_is_found_out_before_anything_is_written(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    usage = shutil.disk_usage(tmp_path)._replace(free=100 << 10)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore_latest(TARGET)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(CheckpointError, match=r"step 2 could not .* 100 KiB free.* step 1 is"):
+            checkpoints.save(2, {"x": jnp.zeros((3, 5))}, {})
+        monkeypatch.undo()
+        checkpoints.save(2, {"x": jnp.zeros((3, 5))}, {})  # once there is room again
+    assert sorted(os.listdir(tmp_path)) == ["1", "2"]
+
+
+FAILING = """
+import os, resource, sys
+import jax.numpy as jnp
+from dpl_jax.checkpoints import Checkpoints, load
+from dpl_jax.errors import CheckpointError
+os.chdir(sys.argv[1])
+state = {"x": jnp.arange(300_000.0)}
+checkpoints = Checkpoints("c")
+checkpoints.save(1, state, {})
+checkpoints.wait()
+if sys.argv[2] == "full":  # no file may grow beyond 100 kB
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+else:
+    os.chmod("c", 0o555)
+    if os.geteuid() == 0:
+        os.setgid(65534), os.setuid(65534)
+try:
+    checkpoints.save(2, state, {})
+    checkpoints.wait()
+except CheckpointError as error:
+    print("ERROR", error)
+checkpoints.close()
+print("LEFT", os.listdir("c"))
+if sys.argv[2] == "full":
+    print("GOOD", load("c").step)
+"""
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_save_that_fails_ends_soon_and_leaves_the_one_before(how):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        process = run_python(FAILING, folder, how)
+        output, _ = process.communicate(timeout=120)  # Orbax alone would wait for many minutes
+        assert process.returncode == 0, output
+        assert load(Path(folder) / "c").step == 1
+    (line,) = (line for line in output.splitlines() if line.startswith("ERROR"))
+    assert "step 2 could not be saved" in line
+    assert "That of step 1 is whole" in line
+    assert "LEFT ['1']" in output
+
+
+def test_a_folder_that_vanishes_is_one_clear_error(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        shutil.rmtree(tmp_path / "c")
+        with pytest.raises(CheckpointError, match=r"step 1 could not be saved .*untouched"):
+            checkpoints.save(1, {"x": np.zeros(3)}, {})
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        Checkpoints(tmp_path / "file" / "checkpoints")
+
+
+SAVING = """
+import sys
+import numpy as np
+from dpl_jax.checkpoints import Checkpoints
+with Checkpoints(sys.argv[1]) as checkpoints:
+    restored = checkpoints.restore_latest({"x": np.zeros((50, 1000))})
+    step = restored.step if restored else 0
+    print(step, flush=True)
+    while True:
+        step += 1
+        checkpoints.save(step, {"x": np.full((50, 1000), float(step))}, {"epoch": step})
+"""
+
+
+def test_a_run_killed_while_it_saves_has_a_whole_checkpoint(tmp_path, caplog):
+    rng, before = random.Random(0), 0
+    for _ in range(3):
+        with run_python(SAVING, tmp_path) as process:
+            assert int(process.stdout.readline()) == before
+            time.sleep(rng.uniform(0.2, 0.6))
+            process.send_signal(signal.SIGKILL)
+        found = load(tmp_path)
+        assert found.step == found.metadata["epoch"] > before
+        assert_same(found.tree, {"x": np.full((50, 1000), float(found.step))})
+        before = found.step
+    assert not caplog.records  # what a kill leaves is no checkpoint, and never taken for one
+    Checkpoints(tmp_path).close()
+    assert all(name.isdecimal() for name in os.listdir(tmp_path))
+
+
+def test_no_threads_and_no_files_stay_open(tmp_path):
+    save(tmp_path, 1)
+    load(tmp_path)
+    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    for number in range(2, 8):
+        save(tmp_path, number)
+        load(tmp_path)
+    assert threading.active_count() <= threads + 2  # a pool's threads end a little later
+    assert len(os.listdir("/proc/self/fd")) <= files + 2
+
+
+@pytest.mark.parametrize(
+    ("leaf", "message"),
+    [
+        (jax.random.key(0), "x is a typed PRNG key"),
+        (3, "x is a int, not an array"),
+        ("text", "x is a str, not an array"),
+        (np.array([{}], object), "x is of type object, not of numbers"),
+        (np.array(["a"]), "not of numbers"),
+    ],
+)
+def test_what_cannot_be_saved_is_named(tmp_path, leaf, message):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
+        checkpoints.save(1, {"x": leaf}, {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_leaves_of_one_name_are_refused(tmp_path):
+    tree = {"a": {"b": np.zeros(1)}, "a/b": np.zeros(2)}
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match="both named a/b"):
+        checkpoints.save(1, tree, {})
+
+
+def record(dtype, *shape):
+    return {"dtype": dtype, "shape": list(shape), "sha256": ""}
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        record("float32", 1 << 20, 1 << 20),  # 4 TiB
+        record("object", 3),
+        record("<U1000000", 3),
+        record("float32", -1),
+        record("nonsense", 1),
+    ],
+)
+def test_a_stranger_s_manifest_cannot_exhaust_memory(leaf):
+    with pytest.raises((ValueError, TypeError)):
+        empty_arrays({"leaves": {"x": leaf}})
+
+
+def test_a_manifest_is_bound_to_its_step_and_its_contents():
+    manifest = make_manifest(3, {"x": np.arange(4)}, {"epoch": 1})
+    assert check_manifest(json.loads(json.dumps(manifest)), 3) == manifest
+    for changed in (None, [], {}, manifest | {"step": 4}, manifest | {"metadata": {"epoch": 2}}):
+        with pytest.raises(ValueError, match=r"manifest is|renamed"):
+            check_manifest(changed, 3)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        make_manifest(3, {}, {"loss": float("nan")})
+
+
+def test_orbax_says_nothing_while_all_is_well(tmp_path, caplog, capfd):
+    with caplog.at_level(logging.INFO):
+        save(tmp_path, 1, 2)
+        load(tmp_path)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
