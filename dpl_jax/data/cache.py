@@ -116,7 +116,7 @@ def _write_entry(entry: Path, shapes: Shapes, fill: Callable[[Arrays], None]) ->
         for array in arrays.values():
             array.flush()
         (temporary / "checksums.json").write_text(json.dumps(sums), encoding="utf-8")
-        _put_in_place(temporary, entry)
+        _put_in_place(temporary, entry, shapes)
     except OSError as error:
         raise DataError(
             f"{entry.parent} cannot be written ({error}); set data.cache_dir."
@@ -125,9 +125,11 @@ def _write_entry(entry: Path, shapes: Shapes, fill: Callable[[Arrays], None]) ->
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _put_in_place(temporary: Path, entry: Path) -> None:
-    """Renames a finished entry; what stands in its place is a damaged one, or another run's."""
+def _put_in_place(temporary: Path, entry: Path, shapes: Shapes) -> None:
+    """Renames a finished entry, unless another run was first; a damaged one is taken away."""
     if entry.exists():
+        if read_entry(entry, shapes) is not None:
+            return
         old = temporary.with_name(f"{temporary.name}.old")
         os.rename(entry, old)
         shutil.rmtree(old, ignore_errors=True)
