@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-# Far above any file that a run writes; a larger one is no file of ours.
+# Far above any file that a run writes; a larger or deeper one is no file of ours.
 MAX_BYTES = 64 << 20
+MAX_DEPTH = 100
 
 
 def to_json(value: Any) -> Any:
@@ -91,9 +92,27 @@ def parse_json(text: str | bytes) -> Any:
       ValueError: when it is anything else.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for parent in level for child in _children(parent)]
+    if level:
+        raise ValueError("nested too deeply")
+    return value
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of writes that a killed process did not end."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse_constant(name: str) -> None:

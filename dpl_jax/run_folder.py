@@ -24,7 +24,7 @@ from typing import Any, Self, TextIO
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import read_json, to_json, write_json
+from dpl_jax.json_files import read_json, remove_leftovers, to_json, write_json
 
 LOG = logging.getLogger(__name__)
 
@@ -120,6 +120,7 @@ def open_run(
         path.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(path)
         try:
+            remove_leftovers(path)
             resumed = (path / "config.json").exists()
             _save_config(path, kind, config, HARMLESS + harmless)
         except BaseException:
@@ -237,16 +238,12 @@ def _save_config(path: Path, kind: str, config: ConfigDict, harmless: tuple[str,
             f"{path} holds a run with another config:{lines}\n"
             "Resume with the same config, or choose another folder with --workdir."
         )
-    if saved.get("versions") != new["versions"]:
-        LOG.warning(
-            "%s was started with other versions of its packages: the result may differ "
-            "in the last digits.",
-            path,
-        )
-    if differences or saved.get("versions") != new["versions"]:
-        change = {name: [old, now] for name, (old, now) in differences.items()}
-        changes = [*saved.get("changes", []), {"fields": change, "versions": saved["versions"]}]
-        write_json(path / "config.json", new | {"changes": changes})
+    versions_before = saved.get("versions")
+    if versions_before != new["versions"]:
+        LOG.warning("%s was started with other versions of its packages: see config.json.", path)
+    if differences or versions_before != new["versions"]:
+        change = {"fields": differences, "versions": versions_before}
+        write_json(path / "config.json", new | {"changes": [*saved.get("changes", ()), change]})
 
 
 def _read_saved(path: Path, kind: str | None) -> dict[str, Any]:

@@ -82,10 +82,12 @@ def records(file):
 
 
 def test_tensorboard_files_hold_the_numbers_of_the_rows(run):
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     with tensorboard_events(run, True, step=7) as write:
         write({"step": 8, "loss": np.float32(0.5), "lengths": [1, 2], "accuracy": 1})
-    assert threading.active_count() == threads
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
     (file,) = run.tensorboard.iterdir()
     events = [Event.FromString(record) for record in records(file)]
     scalars = {v.tag: (e.step, v.simple_value) for e in events for v in e.summary.value}

@@ -117,7 +117,7 @@ def test_other_versions_are_warned_about_and_recorded(tmp_path, caplog):
     saved["versions"]["jax"] = "0.1"
     (tmp_path / "config.json").write_text(json.dumps(saved))
     open_run(tmp_path, "search", make_config()).close()
-    assert "other versions" in caplog.text
+    assert f"{tmp_path} was started with other versions" in caplog.text
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["versions"] == versions()
     assert saved["changes"][0]["versions"]["jax"] == "0.1"
@@ -269,6 +269,21 @@ def test_files_follow_the_umask(tmp_path):
     finally:
         os.umask(previous)
     assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_depth_is_limited_and_width_is_not():
+    deepest = "[" * 100 + "]" * 100
+    assert parse_json(deepest) == json.loads(deepest)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(f'{{"a": {deepest}}}')
+    assert parse_json("[" + "[], " * 10_000 + "[]]") == [[]] * 10_001
+
+
+def test_what_a_killed_write_left_is_removed(tmp_path):
+    open_run(tmp_path, "search", make_config()).close()
+    (tmp_path / ".results.json.abc.tmp").write_text('{"half')
+    open_run(tmp_path, "search", make_config()).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "lock"]
 
 
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "[" * 200_000, "\ud800"])
