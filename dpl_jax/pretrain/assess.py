@@ -1,0 +1,65 @@
+"""How good a CLIP's features are on the real handwritten digits: a final look, never a target.
+
+No digit is used in pretraining, and nothing is chosen by these numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+from dpl_jax.clip.model import load_clip
+from dpl_jax.data.digits import read_digits
+from dpl_jax.data.fewshot import sample_few_shot
+from dpl_jax.data.split import Item
+from dpl_jax.data.templates import prompts_for
+from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing, resize_and_crop
+from dpl_jax.logits import image_features, text_features
+
+
+def assess(folder: Path, shots: int = 16, seeds: tuple[int, ...] = (1, 2, 3)) -> dict[str, float]:
+    """Returns accuracies in percent on the test digits of the CLIP in `folder`.
+
+    Keys: zero_shot (class names in the digits' template) and linear_probe (logistic regression on
+    frozen image features, `shots` training images a class, mean over `seeds`).
+    """
+    clip, digits = load_clip(folder), read_digits()
+    preprocessing = read_preprocessing(folder, clip.config.vision.image_size)
+    encode = jax.jit(lambda images: image_features(clip, images))
+
+    def features(items: tuple[Item, ...]) -> np.ndarray:
+        return unit(encode(_pixels(items, preprocessing)))  # (n, F)
+
+    test, labels = features(digits.test), np.array([item.label for item in digits.test])
+    texts = clip.tokenize(prompts_for(digits.classnames, digits.template))
+    zero_shot = (test @ unit(text_features(clip, texts)).T).argmax(1)  # (n,)
+    probes = []
+    for seed in seeds:
+        train, _ = sample_few_shot(digits.train, digits.val, shots, seed)
+        probe = LogisticRegression(C=100.0, max_iter=2000)
+        probe.fit(features(tuple(train)), [item.label for item in train])
+        probes.append(_percent(probe.predict(test), labels))
+    return {
+        "zero_shot": _percent(zero_shot, labels),
+        "linear_probe": round(float(np.mean(probes)), 2),
+    }
+
+
+def unit(features: jax.Array) -> np.ndarray:
+    """Returns features (n, F) divided by their norms."""
+    array = np.asarray(features)
+    return array / np.linalg.norm(array, axis=-1, keepdims=True)
+
+
+def _pixels(items: tuple[Item, ...], preprocessing: Preprocessing) -> jax.Array:
+    """Normalised images (n, H, W, 3) of items that hold arrays."""
+    images = [resize_and_crop(Image.fromarray(item.image), preprocessing) for item in items]
+    return normalise(np.stack(images), preprocessing.mean, preprocessing.std)
+
+
+def _percent(predicted: np.ndarray, labels: np.ndarray) -> float:
+    return round(100 * float(np.mean(predicted == labels)), 2)

@@ -1,0 +1,105 @@
+"""Writes a pretrained CLIP as a Hugging Face folder with the record of its training."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from dpl_jax.clip.config import ClipConfig, to_hugging_face
+from dpl_jax.clip.weights import Params, save_params
+from dpl_jax.data.transforms import BICUBIC, CLIP_MEAN, CLIP_STD
+from dpl_jax.errors import ConfigError
+from dpl_jax.json_files import write_json
+from dpl_jax.pretrain.assess import assess
+from dpl_jax.pretrain.tokenizer_training import write_tokenizer
+from dpl_jax.pretrain.train import pretrain
+
+
+def pretrain_to(workdir: Path, config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Trains a tiny CLIP by the recipe `config` and writes it to the new folder `workdir`.
+
+    The folder appears only when everything is in it. Returns the training record.
+
+    Raises:
+      ConfigError: when `workdir` exists and is not empty.
+    """
+    with _new_folder(workdir) as folder:
+        write_tokenizer(folder, config.vocab_size, config.context_length)
+        params, sizes, record = pretrain(config, folder)
+        write_clip(folder, params, sizes)
+        record = describe(config) | record | {"digits_accuracy": assess(folder)}
+        write_json(folder / "training.json", record)
+    return record
+
+
+def write_clip(folder: Path, params: Params, sizes: ClipConfig) -> None:
+    """Writes config.json, model.safetensors and preprocessor_config.json into `folder`."""
+    save_params(folder, params, sizes)
+    stored = to_hugging_face(sizes)
+    for tower in ("text_config", "vision_config"):
+        stored[tower] |= {"attention_dropout": 0.0}
+    stored["text_config"] |= {"bos_token_id": sizes.text.vocab_size - 2}
+    stored["text_config"] |= {"pad_token_id": sizes.text.eos_token_id}
+    write_json(folder / "config.json", stored)
+    write_json(folder / "preprocessor_config.json", _preprocessor(sizes.vision.image_size))
+
+
+def _preprocessor(side: int) -> dict[str, Any]:
+    """The test transform in the words of transformers' CLIPImageProcessor."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": side},
+        "resample": BICUBIC,
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+    }
+
+
+def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Returns the recipe and where it ran: date, machine and versions."""
+    import flax
+    import jax
+    import numpy
+    import optax
+    import PIL
+
+    modules = (jax, flax, optax, numpy, PIL)
+    return {
+        "recipe": config.to_dict(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} {platform.machine()} CPU cores, {jax.default_backend()}",
+        "versions": {"python": platform.python_version()}
+        | {module.__name__: module.__version__ for module in modules},
+    }
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` when the block succeeds."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{path} exists and is not empty; give another --workdir.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

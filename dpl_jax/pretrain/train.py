@@ -1,0 +1,179 @@
+"""The pretraining loop of the tiny CLIP."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+from flax import struct
+
+from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.tokenizer import Tokenizer
+from dpl_jax.clip.towers import image_tower, text_tower
+from dpl_jax.clip.weights import Params, init_params
+from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
+from dpl_jax.pretrain.atlas import build_atlas
+from dpl_jax.pretrain.batches import Batch, make_batch, padded_tokenizer
+from dpl_jax.pretrain.compose import compose
+from dpl_jax.pretrain.contrastive import contrastive_loss, true_captions
+from dpl_jax.progress import progress
+
+MAX_LOGIT_SCALE = math.log(100)  # Radford et al. (2021), section 2.5
+
+
+@struct.dataclass
+class TrainState:
+    """Everything a step changes.
+
+    Attributes:
+      params: the CLIP being trained.
+      average: exponential moving average of params, the weights that are kept.
+      opt_state: of the optimiser.
+      step: steps done, int32.
+    """
+
+    params: Params
+    average: Params
+    opt_state: optax.OptState
+    step: jax.Array
+
+
+def clip_config(config: ml_collections.ConfigDict) -> ClipConfig:
+    """Returns the sizes of the CLIP to train."""
+    text = TextConfig(
+        hidden_size=config.text_width,
+        intermediate_size=4 * config.text_width,
+        num_attention_heads=config.text_width // config.head_width,
+        num_hidden_layers=config.text_layers,
+        vocab_size=config.vocab_size,
+        max_position_embeddings=config.context_length,
+        eos_token_id=config.vocab_size - 1,
+    )
+    vision = VisionConfig(
+        hidden_size=config.image_width,
+        intermediate_size=4 * config.image_width,
+        num_attention_heads=config.image_width // config.head_width,
+        num_hidden_layers=config.image_layers,
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+    )
+    return ClipConfig(text=text, vision=vision, projection_dim=config.projection_dim)
+
+
+def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    """Returns AdamW with warm-up, cosine decay and clipped gradients, as CLIP was trained."""
+    warmup = min(config.warmup_steps, config.steps // 2)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, warmup, config.steps, config.learning_rate * 0.01
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(schedule, b2=config.b2, weight_decay=config.weight_decay, mask=_decayed),
+    )
+
+
+def _decayed(params: Params) -> Params:
+    """Marks the matrices: gains, biases and the logit scale are not decayed."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", "") in ("kernel", "embedding"), params
+    )
+
+
+def create_state(config: ml_collections.ConfigDict, sizes: ClipConfig) -> TrainState:
+    """Returns the state before the first step."""
+    params = init_params(sizes, jax.random.key(config.seed))
+    # Next to patches of unit scale, CLIP's 0.02 would hide where a patch is for too long.
+    position = params["image"]["position_embedding"]
+    params["image"]["position_embedding"] = config.position_scale / 0.02 * position
+    opt_state = make_optimizer(config).init(params)
+    average = jax.tree.map(jnp.copy, params)
+    return TrainState(params, average, opt_state, jnp.zeros((), jnp.int32))
+
+
+def batch_loss(params: Params, sizes: ClipConfig, images: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the contrastive loss of images (B, H, W, 3) in 0..1 and the batch's captions."""
+    images = normalise(images * 255, CLIP_MEAN, CLIP_STD)
+    seen = image_tower(sizes).apply({"params": params["image"]}, images)  # (B, F)
+    ids, end = batch["input_ids"], batch["end"]
+    read = text_tower(sizes).apply({"params": params["text"]}, ids, end)  # (B, F)
+    true = true_captions(batch["attributes"], batch["mentions"])
+    return contrastive_loss(seen, read, params["logit_scale"], true)
+
+
+def make_train_step(
+    config: ml_collections.ConfigDict, sizes: ClipConfig
+) -> Callable[[TrainState, jax.Array, Batch], tuple[TrainState, jax.Array]]:
+    """Returns the jitted step: state, atlas masks and batch to the next state and the loss."""
+    optimizer = make_optimizer(config)
+
+    def train_step(state: TrainState, masks: jax.Array, batch: Batch) -> tuple[Any, jax.Array]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        images = compose(key, masks, batch["pixels"], config.image_size)
+        loss, grads = jax.value_and_grad(batch_loss)(state.params, sizes, images, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        params["logit_scale"] = jnp.clip(params["logit_scale"], 0, MAX_LOGIT_SCALE)
+        # The average forgets the random start quickly, then has the configured memory.
+        decay = jnp.minimum(config.ema_decay, (1 + state.step) / (10 + state.step))
+        average = optax.incremental_update(params, state.average, 1 - decay)
+        return TrainState(params, average, opt_state, state.step + 1), loss
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def pretrain(
+    config: ml_collections.ConfigDict, tokenizer_folder: Path
+) -> tuple[Params, ClipConfig, dict[str, Any]]:
+    """Trains a tiny CLIP from scratch.
+
+    Args:
+      config: the recipe, see configs/pretrain_tiny.py.
+      tokenizer_folder: holds the tokenizer's files.
+
+    Returns:
+      The averaged parameters, the sizes, and what to record: steps, seconds, and
+      the mean loss since the last report but one.
+
+    Raises:
+      FloatingPointError: when the loss is not finite.
+    """
+    sizes = clip_config(config)
+    atlas = build_atlas(config.seed, config.handwritten_masks, config.texture_masks)
+    tokenizer = Tokenizer(str(tokenizer_folder), config.context_length)
+    tokenize = padded_tokenizer(tokenizer, config.caption_length)
+    state, train_step = create_state(config, sizes), make_train_step(config, sizes)
+    masks, weights = jnp.asarray(atlas.masks), config.category_weights
+    losses: list[jax.Array] = []
+    last_loss = math.nan
+    start = time.monotonic()
+    with progress(config.steps, "pretrain") as bar:
+        for step in range(config.steps):
+            batch = make_batch(
+                config.seed,
+                step,
+                config.batch_size,
+                atlas=atlas,
+                category_weights=weights,
+                tokenize=tokenize,
+            )
+            state, loss = train_step(state, masks, batch)
+            losses.append(loss)
+            if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
+                last_loss = _finite(sum(map(float, losses)) / len(losses), step)
+                bar.update(step + 1, loss=last_loss)
+                losses = []
+    record = {"steps": config.steps, "seconds": round(time.monotonic() - start)}
+    return state.average, sizes, record | {"last_loss": round(last_loss, 4)}
+
+
+def _finite(loss: float, step: int) -> float:
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"The loss is {loss} at step {step}; lower learning_rate.")
+    return loss
