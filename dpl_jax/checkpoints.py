@@ -37,6 +37,7 @@ from dpl_jax.json_files import to_json
 
 LOG = logging.getLogger(__name__)
 
+ORBAX_SOURCES = os.path.join("orbax", "checkpoint", "")
 # The folder, within a checkpoint, of its arrays.
 STATE = "state"
 # Orbax writes every array twice for a moment (one file a process, then merged).
@@ -167,7 +168,12 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except CheckpointError as failure:
+            if error is None:
+                raise
+            LOG.warning("%s", failure)  # the error that ended the block matters more
 
     def _checkpointer(self) -> ocp.training.Checkpointer:
         """Orbax's writer, made at the first save: it reads the checkpoints that are there."""
@@ -345,7 +351,7 @@ class _QuietOrbax(logging.Filter):
     """Drops Orbax's records from the absl log; its failures reach the caller as exceptions."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "orbax" not in record.pathname
+        return ORBAX_SOURCES not in record.pathname
 
 
 logging.getLogger("absl").addFilter(_QuietOrbax())

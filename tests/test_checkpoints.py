@@ -405,6 +405,18 @@ def test_a_folder_that_vanishes_is_one_clear_error(tmp_path):
             checkpoints.save(1, {"x": np.zeros(3)}, {})
 
 
+def test_a_failed_save_does_not_hide_the_error_that_ended_the_run(tmp_path, caplog, monkeypatch):
+    def fail(self):
+        raise CheckpointError("step 1 could not be saved")
+
+    with pytest.raises(KeyError), Checkpoints(tmp_path) as checkpoints:
+        monkeypatch.setattr(Checkpoints, "wait", fail)
+        raise KeyError
+    assert "step 1 could not be saved" in caplog.text
+    with pytest.raises(CheckpointError):
+        checkpoints.close()
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="cannot be written"):
