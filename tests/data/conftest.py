@@ -2,6 +2,7 @@
 
 import io
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def write_image():
 
     def write(path: Path, size=(9, 8)) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        colour = tuple(np.frombuffer(path.name.encode().ljust(3)[-7:-4], np.uint8).tolist())
+        colour = tuple(zlib.crc32(path.name.encode()).to_bytes(4, "big")[:3])
         PIL.Image.new("RGB", size, colour).save(path)
         return path
 
