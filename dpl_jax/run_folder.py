@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import fcntl
 import importlib.metadata
-import json
 import logging
 import os
 import platform
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +21,7 @@ from typing import Any, Self, TextIO
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
+from dpl_jax.folder_lock import lock_folder
 from dpl_jax.json_files import read_json, remove_leftovers, to_json, write_json
 
 LOG = logging.getLogger(__name__)
@@ -169,33 +167,6 @@ def config_differences(
     }
 
 
-def lock_folder(path: Path) -> TextIO:
-    """Locks a folder for this process; the lock dies with the process, however that ends.
-
-    Returns:
-      the open lock file; closing it gives the lock up.
-
-    Raises:
-      RunFolderError: when another process holds the lock.
-    """
-    file = (path / "lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = _holder(file)
-        file.close()
-        raise RunFolderError(
-            f"The run folder {path} is in use by {holder}. Wait for it to end, "
-            "or choose another folder with --workdir."
-        ) from error
-    except OSError as error:
-        LOG.warning("%s cannot be locked (%s): start no second run in it.", path, error)
-    file.truncate(0)
-    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
-    file.flush()
-    return file
-
-
 def _named_folder(root: Path, name: str) -> Path:
     """Makes a new folder ``root/name-date-time``; a number tells those of one second apart."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -209,15 +180,6 @@ def _named_folder(root: Path, name: str) -> Path:
         except FileExistsError:
             continue
         return path
-
-
-def _holder(file: TextIO) -> str:
-    file.seek(0)
-    try:
-        holder = json.loads(file.read(4096))
-        return f"process {holder['pid']} on {holder['host']}"
-    except (ValueError, KeyError, TypeError):
-        return "another process"  # it has locked the file and not yet written its name
 
 
 def _save_config(path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...]) -> None:

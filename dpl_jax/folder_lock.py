@@ -1,0 +1,51 @@
+"""One process at a time in a run folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import TextIO
+
+from dpl_jax.errors import RunFolderError
+
+LOG = logging.getLogger(__name__)
+
+
+def lock_folder(path: Path) -> TextIO:
+    """Locks a folder for this process; the lock dies with the process, however that ends.
+
+    Returns:
+      the open lock file; closing it gives the lock up.
+
+    Raises:
+      RunFolderError: when another process holds the lock.
+    """
+    file = (path / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = _holder(file)
+        file.close()
+        raise RunFolderError(
+            f"The run folder {path} is in use by {holder}. Wait for it to end, "
+            "or choose another folder with --workdir."
+        ) from error
+    except OSError as error:
+        LOG.warning("%s cannot be locked (%s): start no second run in it.", path, error)
+    file.truncate(0)
+    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
+    file.flush()
+    return file
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read(4096))
+        return f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"  # it has locked the file and not yet written its name
