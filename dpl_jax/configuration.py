@@ -10,7 +10,7 @@ import numpy as np
 
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.prompts import TOWERS, check_lengths, choose_lengths
 
 Lengths = dict[str, np.ndarray]
@@ -55,6 +55,21 @@ def read_lengths(path: Path, clip: ClipConfig) -> Lengths:
         lengths = {}
     check_lengths(lengths, clip, str(path))
     return {tower: np.asarray(lengths[tower], np.int32) for tower in TOWERS}
+
+
+def save_lengths(path: Path, lengths: Lengths) -> None:
+    """Writes down the lengths that a training uses; a resumed one must use the same.
+
+    Raises:
+      ConfigError: when the folder holds a training of other lengths.
+    """
+    contents = {"lengths": lengths, "prompt_tokens": prompt_tokens(lengths)}
+    if path.is_file() and read_json(path) != to_json(contents):
+        raise ConfigError(
+            f"{path.parent} holds a training of other prompt lengths ({path.name}). Resume with "
+            "the same lengths, or choose another folder with --workdir."
+        )
+    write_json(path, contents)
 
 
 def prompt_tokens(lengths: Mapping[str, Any]) -> int:

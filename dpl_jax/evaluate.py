@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from sklearn.metrics import f1_score
 from dpl_jax import checkpoints
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.model import Clip, load_clip
-from dpl_jax.data.decode import decode
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.split import Dataset, Item, list_hash
+from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import Preprocessing, normalise
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.json_files import read_json, write_json
@@ -91,10 +91,9 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
     if not items:
         raise ConfigError(f"{dataset.name} has no {split} images.")
     methods = {"zero_shot": NO_PROMPTS, "dpl": trained.prompts}
-    logits = predict(trained.clip, dataset, items, methods, trained.config)
-    labels = np.array([item.label for item in items])
+    logits, labels = predict(trained.clip, dataset, items, methods, trained.config)
     scores = {name: score(values, labels) for name, values in logits.items()}
-    result = {"images": len(items), "sha256": list_hash(items), **scores}
+    result = {"images": len(labels), "sha256": list_hash(items), **scores}
     results = read_json(run / "results.json")
     results["evaluations"] = results.get("evaluations", {}) | {split: result}
     write_json(run / "results.json", results)
@@ -107,23 +106,38 @@ def predict(
     items: Sequence[Item],
     methods: Mapping[str, TowerPrompts],
     config: ConfigDict,
-) -> dict[str, np.ndarray]:
-    """Class logits (n, C) of ``items`` for each of several prompts, in one pass over the images."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Class logits of several prompts in one pass over the images, read ahead in batches.
+
+    Args:
+      clip: a frozen CLIP.
+      dataset: for its classes and template.
+      items: images to classify.
+      methods: the prompts of each method by its name.
+      config: of the run.
+
+    Returns:
+      Logits (n, C) of each method, and labels (n,); n is less than the number of items only where
+      unreadable images are skipped.
+    """
     preprocessing = clip_preprocessing(clip)
     classes = class_texts(clip, dataset)
-    texts = {
-        name: text_features(clip, classes, prompts["text"]) for name, prompts in methods.items()
-    }
+    texts = {name: text_features(clip, classes, method["text"]) for name, method in methods.items()}
     logits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
-    size = config.evaluate.batch_size
+    labels: list[np.ndarray] = []
+    data, size = config.data, config.evaluate.batch_size
+    reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
     with progress(len(items), "evaluate", config.progress) as bar:
-        for done, pixels in _batches(items, preprocessing, config):
-            padded = np.pad(pixels, ((0, size - len(pixels)), (0, 0), (0, 0), (0, 0)))
-            for name, prompts in methods.items():
-                batch = _image_logits(clip, padded, texts[name], prompts["image"], preprocessing)
-                logits[name].append(np.asarray(batch)[: len(pixels)])
-            bar.update(done)
-    return {name: np.concatenate(batches) for name, batches in logits.items()}
+        for batch in evaluation_batches(items, preprocessing, size, **reading):
+            read = batch.weights > 0  # (B,)
+            for name, method in methods.items():
+                image = method["image"]
+                scores = _image_logits(clip, batch.images, texts[name], image, preprocessing)
+                logits[name].append(np.asarray(scores)[read])
+            labels.append(batch.labels[read])
+            bar.update(min(len(labels) * size, len(items)))
+    joined = {name: np.concatenate(batches) for name, batches in logits.items()}
+    return joined, np.concatenate(labels)
 
 
 def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -144,16 +158,6 @@ def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "per_class": per_class,
     }
-
-
-def _batches(
-    items: Sequence[Item], preprocessing: Preprocessing, config: ConfigDict
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Decoded batches (b, H, W, 3) uint8 and how many images are done with each."""
-    size = config.evaluate.batch_size
-    for start in range(0, len(items), size):
-        pixels, _ = decode(items[start : start + size], preprocessing, workers=config.data.workers)
-        yield start + len(pixels), pixels
 
 
 @functools.partial(jax.jit, static_argnames="preprocessing")

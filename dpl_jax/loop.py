@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.checkpoints import Checkpoints
 from dpl_jax.errors import NumericsError
-from dpl_jax.metrics_log import append_metrics, truncate_metrics
+from dpl_jax.metrics_log import append_metrics, tensorboard_events, truncate_metrics
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import RunFolder
 from dpl_jax.steps import Metrics, State
@@ -35,7 +36,7 @@ def run_epochs(
       run: the folder; its newest good checkpoint is where the run goes on.
       state: before the first step; its arrays are donated.
       run_epoch: (state, epoch) to the next state and metrics with a leading axis of steps,
-        ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``.
+        ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``; a second axis is members.
       epochs: in all.
       config: the whole config.
       describe: further fields of the epoch's line in metrics.jsonl.
@@ -47,17 +48,28 @@ def run_epochs(
     kind = "search" if state.lengths is None else "train"
     with Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints:
         state, first = _resume(run, checkpoints, state)
-        with progress(epochs, kind, config.progress, start=first) as bar:
+        with (
+            progress(epochs, kind, config.progress, start=first) as bar,
+            tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,
+        ):
             for epoch in range(first, epochs):
                 state, metrics = run_epoch(state, epoch)
                 metrics = jax.device_get(metrics)
                 _check_finite(metrics, int(state.step), run)
                 row = _summary(metrics, int(state.step), epoch + 1) | describe(state)
                 append_metrics(run, [row])
+                write_events(row)
                 bar.update(epoch + 1, **_shown_fields(row))
                 if (epoch + 1) % config.checkpoint.every_epochs == 0 or epoch + 1 == epochs:
                     checkpoints.save(int(state.step), state, {"epoch": epoch + 1})
     return state
+
+
+def join_steps(parts: Sequence[Metrics]) -> Metrics:
+    """Metrics of an epoch from those of its chunks; every leaf has a leading axis of steps."""
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
 def _resume(run: RunFolder, checkpoints: Checkpoints, state: State) -> tuple[State, int]:
@@ -72,7 +84,7 @@ def _resume(run: RunFolder, checkpoints: Checkpoints, state: State) -> tuple[Sta
 
 def _check_finite(metrics: Metrics, step: int, run: RunFolder) -> None:
     """Raises NumericsError naming the first step and half-step that went wrong."""
-    finite = {split: np.asarray(values["finite"]) for split, values in metrics.items()}
+    finite = {split: _all_members(values["finite"]) for split, values in metrics.items()}
     steps = len(next(iter(finite.values())))
     for index in range(steps):
         wrong = [split for split, values in finite.items() if not values[index]]
@@ -87,13 +99,22 @@ def _check_finite(metrics: Metrics, step: int, run: RunFolder) -> None:
             )
 
 
+def _all_members(finite: Any) -> np.ndarray:
+    """(steps,), from (steps,) of one run or (steps, M) of its members."""
+    return np.asarray(finite).reshape(len(finite), -1).all(axis=1)
+
+
 def _summary(metrics: Mapping[str, Any], step: int, epoch: int) -> dict[str, Any]:
-    """Means over the epoch's steps: val_loss, train_loss, ..."""
+    """Means over the epoch's steps: val_loss, train_loss, ..; of each member too, if there are."""
     row: dict[str, Any] = {"step": step, "epoch": epoch}
+    members: dict[str, Any] = {}
     for split, values in metrics.items():
         for name in ("loss", "accuracy"):
-            row[f"{split}_{name}"] = float(np.mean(values[name], dtype=np.float64))
-    return row
+            mean = np.mean(values[name], axis=0, dtype=np.float64)  # () or (M,)
+            row[f"{split}_{name}"] = float(mean.mean())
+            if mean.ndim:
+                members[f"{split}_{name}"] = mean
+    return row | ({"members": members} if members else {})
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, float]:

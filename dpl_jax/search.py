@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.clip.model import Clip
 from dpl_jax.configuration import save_configuration
 from dpl_jax.data.split import save_lists
+from dpl_jax.errors import ConfigError
+from dpl_jax.feed import chunk_steps
 from dpl_jax.json_files import write_json
-from dpl_jax.loop import run_epochs
+from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.prompts import TOWERS, choose_lengths, init_supernet
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.steps import Metrics, State, create_search_state, search_epoch
-from dpl_jax.task import Task, load_inputs
+from dpl_jax.task import Inputs, load_inputs
 
 
 def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
@@ -36,33 +36,43 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    clip, full, sampled, task = load_inputs(config, hold_out=True)
-    with open_run(workdir, "search", config, name=run_name(config)) as run:
-        save_lists(run.path, full, sampled)
-        state = search_epochs(run, config, clip, task)
+    inputs = load_inputs(config, hold_out=True)
+    with open_run(workdir, "search", config, name=run_name(config), harmless=("train",)) as run:
+        save_lists(run.path, inputs.full, inputs.sampled)
+        state = search_epochs(run, config, inputs)
         lengths = save_configuration(run.configuration, state.params["alphas"])
         last = read_metrics(run)[-1]
         found = {"kind": "search", "lengths": lengths, "supernet": last}
-        write_json(run.results, found | provenance(config, clip, sampled))
+        write_json(run.results, found | provenance(config, inputs.clip, inputs.sampled))
     return run.path
 
 
-def search_epochs(run: RunFolder, config: ConfigDict, clip: Clip, task: Task) -> State:
+def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
     """All epochs of a search; returns the last state, supernet prompts and alphas in it."""
     settings = FrozenConfigDict(config.search)
-    images, val_images = len(task.train), len(task.val or ())
-    steps = steps_per_epoch(images, settings.batch_size)
+    clip, task, train, val = inputs.clip, inputs.task, inputs.train, inputs.val
+    if val is None:
+        raise ConfigError("A search needs validation images; there are none to hold out.")
+    steps = steps_per_epoch(len(train), settings.batch_size)
 
     def run_epoch(state: State, epoch: int) -> tuple[State, Metrics]:
-        train = train_order(images, settings.batch_size, config.seed, epoch)
-        val = validation_order(val_images, settings.val_batch_size, steps, config.seed, epoch)
-        order = jnp.asarray(train), jnp.asarray(val)  # (steps, B) each
-        return search_epoch(state, clip, task, *order, search=settings)
+        order = train_order(len(train), settings.batch_size, config.seed, epoch)
+        val_order = validation_order(len(val), settings.val_batch_size, steps, config.seed, epoch)
+        size, parts = chunk_steps(order, train, val), []
+        chunks = zip(train.chunks(order, size), val.chunks(val_order, size), strict=True)
+        for (images, indices), (val_images, val_indices) in chunks:
+            part = task.replace(train=images, val=val_images)
+            state, metrics = search_epoch(
+                state, clip, part, indices, val_indices, search=settings, steps_per_epoch=steps
+            )
+            parts.append(metrics)
+        return state, join_steps(parts)
 
     prompts, alphas = init_supernet(
         clip.config, settings.max_context_length, config.seed, settings.prompt_scale
     )
-    state = create_search_state({"prompts": prompts, "alphas": alphas}, settings, steps)
+    params = {"prompts": prompts, "alphas": alphas}
+    state = create_search_state(params, settings, steps, config.seed)
     return run_epochs(
         run, state, run_epoch, epochs=settings.epochs, config=config, describe=describe_alphas
     )

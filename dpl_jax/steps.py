@@ -16,6 +16,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.logits import TowerPrompts, discrete, mixed
 from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.optimizers import half_step, search_optimizer, train_optimizer
+from dpl_jax.prompts import limit_alphas
 from dpl_jax.task import Batch, Task
 
 Params = dict[str, Any]
@@ -27,23 +28,27 @@ class State(struct.PyTreeNode):
 
     Attributes:
       step: steps done.
+      rng: key data; the random crops of a step follow from it and the step's number.
       params: of the search {"prompts": .., "alphas": ..}, of stage 2 {"prompts": ..}.
       optimizer: the optimisers' states.
       lengths: of stage 2 {"image": (N,), "text": (N,)}; None in the search.
+      max_context_length: () limits a search to a smaller T than its arrays have; None for no limit.
     """
 
     step: jax.Array
+    rng: jax.Array
     params: dict[str, Any]
     optimizer: Any
     lengths: dict[str, jax.Array] | None = None
+    max_context_length: jax.Array | None = None
 
 
 def create_search_state(
-    params: dict[str, Any], search: FrozenConfigDict, steps_per_epoch: int
+    params: dict[str, Any], search: FrozenConfigDict, steps_per_epoch: int, seed: int
 ) -> State:
     """The state before the first step of a search; ``params`` {"prompts": .., "alphas": ..}."""
     optimizer = search_optimizer(search, steps_per_epoch)
-    return State(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params))
 
 
 def create_train_state(
@@ -51,12 +56,13 @@ def create_train_state(
     lengths: Mapping[str, Any],
     train: FrozenConfigDict,
     steps_per_epoch: int,
+    seed: int,
 ) -> State:
     """The state before the first step of stage 2."""
     params = {"prompts": prompts}
     optimizer = train_optimizer(train, steps_per_epoch)
     lengths = {tower: jnp.asarray(values, jnp.int32) for tower, values in lengths.items()}
-    return State(jnp.zeros((), jnp.int32), params, optimizer.init(params), lengths)
+    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params), lengths)
 
 
 def search_step(
@@ -85,7 +91,11 @@ def search_step(
     optimizer = search_optimizer(search, steps_per_epoch)
 
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        return _task_loss(clip, task, batch, mixed(**params), search.distillation)
+        alphas = params["alphas"]
+        if state.max_context_length is not None:
+            alphas = limit_alphas(alphas, state.max_context_length)
+        prompts = mixed(params["prompts"], alphas)
+        return _task_loss(clip, task, batch, prompts, search.distillation)
 
     state, val = _descend(loss, state, "alphas", val_batch, optimizer)
     state, train = _descend(loss, state, "prompts", train_batch, optimizer)
@@ -111,7 +121,7 @@ def train_step(
     return state.replace(step=state.step + 1), {"train": metrics}
 
 
-@functools.partial(jax.jit, static_argnames="search", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("search", "steps_per_epoch"), donate_argnames="state")
 def search_epoch(
     state: State,
     clip: Clip,
@@ -120,8 +130,9 @@ def search_epoch(
     val_order: jax.Array,
     *,
     search: FrozenConfigDict,
+    steps_per_epoch: int,
 ) -> tuple[State, Metrics]:
-    """One epoch of the search as one program; every metric has a leading axis of steps.
+    """An epoch of the search (or a chunk of one) as one program; metrics have an axis of steps.
 
     Args:
       state: donated, so it is gone afterwards.
@@ -130,25 +141,42 @@ def search_epoch(
       train_order: (steps, B) indices into the train images.
       val_order: (steps, B) indices into the validation images.
       search: ``config.search``.
+      steps_per_epoch: for the schedule.
     """
 
     def body(state: State, order: tuple[jax.Array, jax.Array]) -> tuple[State, Metrics]:
-        train_batch, val_batch = task.train_batch(order[0]), task.val_batch(order[1])
-        return search_step(state, clip, task, train_batch, val_batch, search, len(train_order))
+        train_batch = task.train_batch(order[0], _step_key(state))
+        val_batch = task.val_batch(order[1])
+        return search_step(state, clip, task, train_batch, val_batch, search, steps_per_epoch)
 
     return jax.lax.scan(body, state, (train_order, val_order))
 
 
-@functools.partial(jax.jit, static_argnames="train", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames=("train", "steps_per_epoch"), donate_argnames="state")
 def train_epoch(
-    state: State, clip: Clip, task: Task, train_order: jax.Array, *, train: FrozenConfigDict
+    state: State,
+    clip: Clip,
+    task: Task,
+    train_order: jax.Array,
+    *,
+    train: FrozenConfigDict,
+    steps_per_epoch: int,
 ) -> tuple[State, Metrics]:
-    """One epoch of stage 2 as one program, like :func:`search_epoch`."""
+    """An epoch of stage 2 (or a chunk of one) as one program, like :func:`search_epoch`."""
 
     def body(state: State, order: jax.Array) -> tuple[State, Metrics]:
-        return train_step(state, clip, task, task.train_batch(order), train, len(train_order))
+        batch = task.train_batch(order, _step_key(state))
+        return train_step(state, clip, task, batch, train, steps_per_epoch)
 
     return jax.lax.scan(body, state, train_order)
+
+
+def _rng(seed: int) -> jax.Array:
+    return jax.random.key_data(jax.random.key(seed))
+
+
+def _step_key(state: State) -> jax.Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
 
 def _task_loss(

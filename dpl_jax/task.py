@@ -1,42 +1,27 @@
-"""The images and texts of a run, as arrays on the device."""
+"""What a run reads: the frozen CLIP, the classes' texts, the images."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
-import jax.numpy as jnp
 from flax import struct
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip, load_clip
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
-from dpl_jax.data.decode import decode
+from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.data.split import Dataset, Item
+from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
+from dpl_jax.feed import Feed, ImageSet, open_feed
 from dpl_jax.logits import text_features
 
 # Normalised images (B, H, W, 3) and labels (B,).
-Batch = tuple[jax.Array, jax.Array]
-
-
-class ImageSet(struct.PyTreeNode):
-    """Labelled images, decoded once and kept on the device.
-
-    Attributes:
-      pixels: (n, H, W, 3) uint8.
-      labels: (n,) int32.
-    """
-
-    pixels: jax.Array
-    labels: jax.Array
-
-    def __len__(self) -> int:
-        return self.labels.shape[0]
+Batch: TypeAlias = tuple[jax.Array, jax.Array]
 
 
 class Task(struct.PyTreeNode):
@@ -50,33 +35,54 @@ class Task(struct.PyTreeNode):
       preprocessing: size, mean and standard deviation of the images.
     """
 
-    train: ImageSet
+    train: ImageSet | None
     val: ImageSet | None
     texts: Texts
     teacher_texts: jax.Array
     preprocessing: Preprocessing = struct.field(pytree_node=False)
 
-    def train_batch(self, indices: jax.Array) -> Batch:
-        """The train images at ``indices`` (B,)."""
-        return self._batch(self.train, indices)
+    def train_batch(self, indices: jax.Array, key: jax.Array) -> Batch:
+        """The train images at ``indices`` (B,), randomly cropped and flipped if they are canvases.
+
+        Args:
+          indices: (B,) into ``train``.
+          key: typed PRNG key of the step.
+        """
+        assert self.train is not None  # the loop puts them there
+        images = jax.tree.map(lambda leaf: leaf[indices], self.train)
+        pixels = images.pixels  # (B, H, W, 3)
+        if images.sizes is not None:
+            pixels = random_crop_flip(key, pixels, images.sizes, self.preprocessing.crop)
+        return self._normalise(pixels), images.labels
 
     def val_batch(self, indices: jax.Array) -> Batch:
-        """The validation images at ``indices`` (B,)."""
-        assert self.val is not None  # only the search has them and asks for them
-        return self._batch(self.val, indices)
+        """The validation images at ``indices`` (B,), never augmented."""
+        assert self.val is not None  # only the search asks for them
+        images = jax.tree.map(lambda leaf: leaf[indices], self.val)
+        return self._normalise(images.pixels), images.labels
 
-    def _batch(self, images: ImageSet, indices: jax.Array) -> Batch:
-        mean, std = self.preprocessing.mean, self.preprocessing.std
-        return normalise(images.pixels[indices], mean, std), images.labels[indices]
+    def _normalise(self, pixels: jax.Array) -> jax.Array:
+        return normalise(pixels, self.preprocessing.mean, self.preprocessing.std)
 
 
 class Inputs(NamedTuple):
-    """All that a run reads: the frozen CLIP, the dataset whole and sampled, and its arrays."""
+    """All that a run reads.
+
+    Attributes:
+      clip: frozen.
+      full: the whole dataset.
+      sampled: the few-shot task.
+      task: texts, and the images where they are on the device.
+      train: where the train images come from.
+      val: where the validation images come from; None when there are none.
+    """
 
     clip: Clip
     full: Dataset
     sampled: Dataset
     task: Task
+    train: Feed
+    val: Feed | None
 
 
 def load_inputs(config: ConfigDict, *, hold_out: bool) -> Inputs:
@@ -88,29 +94,26 @@ def load_inputs(config: ConfigDict, *, hold_out: bool) -> Inputs:
         becomes validation (the search needs it) or all of them are trained on (stage 2).
     """
     check_config(config)
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     full = load_dataset(config.data)
     sampled = sample(full, config.data, seed=config.seed, hold_out=hold_out)
-    return Inputs(clip, full, sampled, build_task(clip, sampled, config.data))
+    return prepare_inputs(config, full, sampled)
 
 
-def build_task(clip: Clip, dataset: Dataset, data: ConfigDict) -> Task:
-    """Decodes the few-shot images of ``dataset`` and tokenizes its classes.
-
-    Args:
-      clip: a frozen CLIP.
-      dataset: already sampled, see :func:`dpl_jax.data.load.sample`.
-      data: ``config.data``.
-    """
+def prepare_inputs(config: ConfigDict, full: Dataset, sampled: Dataset) -> Inputs:
+    """Loads the CLIP, and opens the few-shot images of ``sampled`` for it."""
+    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    texts = class_texts(clip, sampled)
     preprocessing = clip_preprocessing(clip)
-    texts = class_texts(clip, dataset)
-    return Task(
-        train=_image_set(dataset.train, preprocessing, data),
-        val=_image_set(dataset.val, preprocessing, data) if dataset.val else None,
+    train = open_feed(sampled.train, preprocessing, config.data, augment=True)
+    val = open_feed(sampled.val, preprocessing, config.data, augment=False) if sampled.val else None
+    task = Task(
+        train=train.resident,
+        val=val.resident if val else None,
         texts=texts,
         teacher_texts=text_features(clip, texts),
         preprocessing=preprocessing,
     )
+    return Inputs(clip, full, sampled, task, train, val)
 
 
 def clip_preprocessing(clip: Clip) -> Preprocessing:
@@ -126,14 +129,3 @@ def class_texts(clip: Clip, dataset: Dataset) -> Texts:
     """
     texts = prompts_for(dataset.classnames, dataset.template)
     return prepare_texts(clip.tokenize(texts), clip.config.text)
-
-
-def _image_set(items: tuple[Item, ...], preprocessing: Preprocessing, data: ConfigDict) -> ImageSet:
-    pixels, labels = decode(
-        items,
-        preprocessing,
-        skip_unreadable=data.skip_unreadable,
-        max_pixels=data.max_pixels,
-        workers=data.workers,
-    )
-    return ImageSet(jnp.asarray(pixels), jnp.asarray(labels))

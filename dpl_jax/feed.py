@@ -1,0 +1,149 @@
+"""Training images for the jitted steps: all on the device, or fed from the host in chunks.
+
+Small sets (few-shot learning's usual case) are decoded once and stay on the device. A set beyond
+``data.device_memory_mb`` comes in chunks of steps through grain, decoded ahead of use. Steps see
+the same images either way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from ml_collections import ConfigDict
+
+from dpl_jax.data.canvases import canvas_megabytes, canvas_side, load_canvases
+from dpl_jax.data.decode import decode
+from dpl_jax.data.split import Item
+from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
+from dpl_jax.data.transforms import Preprocessing
+
+Array: TypeAlias = jax.Array | np.ndarray
+
+# Steps that a chunk from the host holds, so that a program's start is paid once for many.
+CHUNK_STEPS = 32
+
+
+class ImageSet(struct.PyTreeNode):
+    """Labelled images on the device.
+
+    Attributes:
+      pixels: (n, H, W, 3) uint8.
+      labels: (n,) int32.
+      sizes: (n, 2) height and width of each image on its canvas, for the random crops; None for
+        images that are ready for the model.
+    """
+
+    pixels: Array
+    labels: Array
+    sizes: Array | None = None
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """Where the images of one split come from.
+
+    Attributes:
+      items: what orders point into.
+      preprocessing: the test transform.
+      data: ``config.data``.
+      crop: whether the images are canvases for random crops, or ready for the model.
+      resident: all images on the device, or None when they are fed from the host.
+    """
+
+    items: Sequence[Item]
+    preprocessing: Preprocessing
+    data: ConfigDict
+    crop: bool
+    resident: ImageSet | None
+
+    def __len__(self) -> int:
+        return len(self.items) if self.resident is None else len(self.resident)
+
+    def chunks(self, order: np.ndarray, steps: int) -> Iterator[tuple[ImageSet, jax.Array]]:
+        """Yields images and indices (steps, B) into them, for an epoch's order (all steps, B)."""
+        if self.resident is not None:
+            for start in range(0, len(order), steps):
+                yield self.resident, jnp.asarray(order[start : start + steps])
+            return
+        batches = _host_batches(self, order)
+        while batch := list(itertools.islice(batches, steps)):
+            images = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *batch)
+            indices = np.arange(len(images), dtype=np.int32)
+            yield images, jnp.asarray(indices.reshape(len(batch), -1))  # (steps, B)
+
+
+def chunk_steps(order: np.ndarray, *feeds: Feed) -> int:
+    """Steps of one chunk: the whole epoch where all images are on the device."""
+    return len(order) if all(feed.resident is not None for feed in feeds) else CHUNK_STEPS
+
+
+def open_feed(
+    items: Sequence[Item], preprocessing: Preprocessing, data: ConfigDict, *, augment: bool
+) -> Feed:
+    """Decodes the images onto the device if they fit ``data.device_memory_mb``.
+
+    Args:
+      items: of one split.
+      preprocessing: the test transform.
+      data: ``config.data``.
+      augment: whether ``data.augment`` applies (to train images, never to validation).
+    """
+    crop = augment and data.augment == "crop_flip"
+    side = canvas_side(data.canvas_size, preprocessing.crop) if crop else preprocessing.crop
+    fits = canvas_megabytes(len(items), side) <= data.device_memory_mb
+    resident = _on_device(items, preprocessing, data, crop) if fits else None
+    return Feed(items, preprocessing, data, crop, resident)
+
+
+def _on_device(
+    items: Sequence[Item], preprocessing: Preprocessing, data: ConfigDict, crop: bool
+) -> ImageSet:
+    reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
+    if crop:
+        side = canvas_side(data.canvas_size, preprocessing.crop)
+        canvases = load_canvases(items, side, cache_dir=data.cache_dir, **reading)
+        return jax.tree.map(jnp.asarray, ImageSet(canvases.images, canvases.labels, canvases.sizes))
+    pixels, labels = decode(items, preprocessing, **reading)
+    return ImageSet(jnp.asarray(pixels), jnp.asarray(labels))
+
+
+def _host_batches(feed: Feed, order: np.ndarray) -> Iterator[ImageSet]:
+    """Batches of an epoch as NumPy arrays, read ahead of use."""
+    data = feed.data
+    if not feed.crop:
+        ordered = [feed.items[i] for i in order.reshape(-1)]
+        for batch in evaluation_batches(
+            ordered,
+            feed.preprocessing,
+            order.shape[1],
+            max_pixels=data.max_pixels,
+            workers=data.workers,
+        ):
+            yield ImageSet(batch.images, batch.labels)
+        return
+    side = canvas_side(data.canvas_size, feed.preprocessing.crop)
+    if data.cache_dir:
+        canvases = load_canvases(
+            feed.items,
+            side,
+            cache_dir=data.cache_dir,
+            max_pixels=data.max_pixels,
+            workers=data.workers,
+        )
+        stream = canvas_batches(canvases, order, workers=data.workers)
+    else:
+        stream = decoded_batches(
+            feed.items, side, order, max_pixels=data.max_pixels, workers=data.workers
+        )
+    for images in stream:
+        yield ImageSet(images.images, images.labels, images.sizes)
