@@ -13,7 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Everything random follows from it: masks, scenes, captions, weights.
     config.seed = 0
     # Optimiser steps, and images (each with one caption) a step.
-    config.steps = 4000
+    config.steps = 3000
     config.batch_size = 64
 
     # Peak learning rate of AdamW, reached after the warm-up and followed by a cosine.
@@ -22,6 +22,8 @@ def get_config() -> ml_collections.ConfigDict:
     # AdamW's second decay and its weight decay (CLIP's are 0.98 and 0.2, for larger models).
     config.b2 = 0.98
     config.weight_decay = 0.1
+    # Weight of telling the drawn thing by proxies, beside the contrastive loss.
+    config.proxy_weight = 1.0
     # Gradients are scaled down to this global norm.
     config.clip_norm = 1.0
     # Memory of the average of the weights that is kept.
@@ -51,6 +53,8 @@ def get_config() -> ml_collections.ConfigDict:
 
     # Shares of digits, letters, signs, shapes and textures among the images.
     config.category_weights = (5.0, 1.5, 0.5, 1.2, 0.8)
+    # Share of digits in drawn handwriting; the others are printed.
+    config.handwritten_share = 0.0
     # Masks drawn of each digit in handwriting, and of each texture.
     config.handwritten_masks = 300
     config.texture_masks = 40

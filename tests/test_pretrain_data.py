@@ -55,7 +55,9 @@ def test_a_batch_follows_from_seed_and_step_alone(atlas: Atlas) -> None:
         return np.array([len(caption), 999])
 
     def batch(seed: int, step: int) -> dict:
-        return make_batch(seed, step, 8, atlas=atlas, category_weights=EVEN, tokenize=count)
+        return make_batch(
+            seed, step, 8, atlas=atlas, category_weights=EVEN, handwritten_share=0.5, tokenize=count
+        )
 
     first, again, later = batch(1, 7), batch(1, 7), batch(1, 8)
     jax.tree.map(np.testing.assert_array_equal, first, again)
@@ -66,7 +68,7 @@ def test_a_batch_follows_from_seed_and_step_alone(atlas: Atlas) -> None:
 
 def test_images_show_the_named_colours(atlas: Atlas) -> None:
     rng = np.random.default_rng(0)
-    scenes = without_degradation(sample_scenes(rng, atlas, 300, (0, 0, 0, 1, 0)))
+    scenes = without_degradation(sample_scenes(rng, atlas, 300, (0, 0, 0, 1, 0), 0.5))
     filled = scenes.attributes[:, ATTRIBUTES.index("style")] == vocabulary.STYLES.index("filled")
     sentences, _ = captions.write_captions(rng, scenes.attributes)
     checked = 0
@@ -91,7 +93,7 @@ def nearest_colour(pixel: np.ndarray) -> str:
 
 def test_captions_name_what_was_drawn(atlas: Atlas) -> None:
     rng = np.random.default_rng(1)
-    scenes = sample_scenes(rng, atlas, 200, EVEN)
+    scenes = sample_scenes(rng, atlas, 200, EVEN, 0.5)
     sentences, mentions = captions.write_captions(rng, scenes.attributes)
     shown = atlas.thing[scenes.pixels["mask"]]
     for thing, sentence, mention in zip(shown, sentences, mentions, strict=True):
@@ -101,7 +103,7 @@ def test_captions_name_what_was_drawn(atlas: Atlas) -> None:
 
 def test_true_captions_are_those_one_could_have_written_about_the_image(atlas: Atlas) -> None:
     rng = np.random.default_rng(2)
-    scenes = sample_scenes(rng, atlas, 60, EVEN)
+    scenes = sample_scenes(rng, atlas, 60, EVEN, 0.5)
     rows = scenes.attributes
     templates = [captions._pick_template(rng, row) for row in rows]
     mentions = np.stack([captions.mentioned(template) for template in templates])
@@ -125,7 +127,7 @@ def test_resampling_is_what_pillow_does_to_an_image(index: int) -> None:
 
 
 def test_an_undistorted_scene_shows_its_mask(atlas: Atlas) -> None:
-    scenes = without_degradation(sample_scenes(np.random.default_rng(0), atlas, 1, EVEN))
+    scenes = without_degradation(sample_scenes(np.random.default_rng(0), atlas, 1, EVEN, 0.5))
     plain = {"rotation": 0.0, "slant": 0.0, "centre": 0.0, "scale": 1.0, "gain": 1.0}
     pixels = scenes.pixels | {k: np.full_like(scenes.pixels[k], v) for k, v in plain.items()}
     pixels |= {"colour": np.ones((1, 3)), "background": np.zeros((1, 3))}

@@ -25,7 +25,15 @@ def small_recipe() -> ml_collections.ConfigDict:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config = module.get_config()
-    config.update(steps=2, batch_size=8, image_width=16, text_width=8, head_width=8, image_layers=1, text_layers=1)
+    config.update(
+        steps=2,
+        batch_size=8,
+        image_width=16,
+        text_width=8,
+        head_width=8,
+        image_layers=1,
+        text_layers=1,
+    )
     config.update(projection_dim=8, vocab_size=600, caption_length=60)
     config.update(handwritten_masks=2, texture_masks=1)
     return config
@@ -68,7 +76,7 @@ def test_steps_on_one_batch_lower_its_loss() -> None:
     batch = drawn_batch(6)
     images = jax.random.uniform(jax.random.key(0), (6, 32, 32, 3))
     value_and_grad = jax.jit(
-        lambda params: jax.value_and_grad(train.batch_loss)(params, sizes, images, batch)
+        lambda params: jax.value_and_grad(train.batch_loss)(params, sizes, images, batch, 1.0)
     )
     params, opt_state, losses = state.params, state.opt_state, []
     for _ in range(3):

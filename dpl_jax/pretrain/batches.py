@@ -23,6 +23,7 @@ def make_batch(
     *,
     atlas: Atlas,
     category_weights: Sequence[float],
+    handwritten_share: float,
     tokenize: Callable[[str], np.ndarray],
 ) -> Batch:
     """Returns the batch of one step, the same for the same seed and step.
@@ -31,7 +32,7 @@ def make_batch(
     int32 and end (B,) int32, the position of the end-of-text token.
     """
     rng = np.random.default_rng([seed, 1, step])
-    scenes = sample_scenes(rng, atlas, size, tuple(category_weights))
+    scenes = sample_scenes(rng, atlas, size, tuple(category_weights), handwritten_share)
     captions, mentions = write_captions(rng, scenes.attributes)
     input_ids = np.stack([tokenize(caption) for caption in captions])  # (B, S)
     end = input_ids.argmax(axis=1).astype(np.int32)  # the end-of-text id is the largest

@@ -12,10 +12,12 @@ ATTRIBUTES = ("category", "thing", "style", "colour", "background", "size")
 # Sides in pixels an image is reduced to before it is enlarged again; 0: not reduced.
 RESOLUTIONS = (0, 20, 16, 12, 10, 8)
 
+_LEGIBLE = 6.5  # pixels a thing keeps along its longer side when its image is reduced
 _COLOURS = np.array(list(words.COLOURS.values())) / 255.0  # (colours, 3)
 _BLACK, _WHITE = (list(words.COLOURS).index(name) for name in ("black", "white"))
 # Colours further apart than this (Euclidean in RGB, 0..1) can stand on each other.
 _CONTRAST = np.linalg.norm(_COLOURS[:, None] - _COLOURS[None], axis=-1) > 0.55
+_HANDWRITTEN = words.STYLES.index("handwritten")
 _CATEGORY_OF = np.array([words.category_of(i) for i in range(len(words.THINGS))])
 
 
@@ -32,12 +34,19 @@ class Scenes:
 
 
 def sample_scenes(
-    rng: np.random.Generator, atlas: Atlas, count: int, category_weights: tuple[float, ...]
+    rng: np.random.Generator,
+    atlas: Atlas,
+    count: int,
+    category_weights: tuple[float, ...],
+    handwritten_share: float,
 ) -> Scenes:
-    """Draw `count` scenes; category_weights are the shares of vocabulary.CATEGORIES."""
+    """Draw `count` scenes.
+
+    category_weights: shares of vocabulary.CATEGORIES. handwritten_share: of the digits.
+    """
     shares = np.array(category_weights) / sum(category_weights)
     category = rng.choice(len(words.CATEGORIES), count, p=shares)
-    mask = np.array([_pick_mask(rng, atlas, c) for c in category])
+    mask = np.array([_pick_mask(rng, atlas, c, handwritten_share) for c in category])
     texture = category == words.CATEGORIES.index("texture")
     scale = np.where(texture, 1.7, rng.uniform(0.5, 1.05, count))
     colour, background = _pick_colours(rng, count, plain=texture)
@@ -45,18 +54,25 @@ def sample_scenes(
     columns = (category, atlas.thing[mask], atlas.style[mask], colour, background, size)
     pixels = {"mask": mask, **_placement(rng, scale, texture)}
     pixels |= _appearance(rng, atlas, colour, background)
+    pixels["resolution"] = _pick_resolution(rng, scale)
     return Scenes(
         np.stack(columns, axis=1).astype(np.int32),
         {k: v.astype(np.int32 if v.dtype.kind == "i" else np.float32) for k, v in pixels.items()},
     )
 
 
-def _pick_mask(rng: np.random.Generator, atlas: Atlas, category: int) -> int:
-    """A mask of a uniformly drawn thing of the category; half of the digits are handwritten."""
+def _pick_mask(
+    rng: np.random.Generator, atlas: Atlas, category: int, handwritten_share: float
+) -> int:
+    """A mask of a uniformly drawn thing of the category; other styles are equally frequent."""
     thing = rng.choice(np.flatnonzero(category == _CATEGORY_OF))
     masks = atlas.of_thing(thing)
     styles = atlas.style[masks]
-    return int(rng.choice(masks[styles == rng.choice(np.unique(styles))]))
+    present = np.unique(styles)
+    if _HANDWRITTEN in present:
+        written = rng.uniform() < handwritten_share
+        return int(rng.choice(masks[(styles == _HANDWRITTEN) == written]))
+    return int(rng.choice(masks[styles == rng.choice(present)]))
 
 
 def _pick_colours(
@@ -65,7 +81,7 @@ def _pick_colours(
     """Thing and background colours (B,) with contrast; `plain` scenes are never white on black."""
     pairs = np.argwhere(_CONTRAST)  # (pairs, 2)
     chosen = pairs[rng.integers(len(pairs), size=count)]
-    chalk = (rng.uniform(size=count) < 0.45) & ~plain
+    chalk = (rng.uniform(size=count) < 0.6) & ~plain
     return np.where(chalk, _WHITE, chosen[:, 0]), np.where(chalk, _BLACK, chosen[:, 1])
 
 
@@ -91,7 +107,6 @@ def _appearance(
     count = len(colour)
     textures = np.flatnonzero(_CATEGORY_OF[atlas.thing] == words.CATEGORIES.index("texture"))
     cluttered = rng.uniform(size=count) < 0.3
-    reduced = rng.uniform(size=count) < 0.75
     return {
         "colour": np.clip(_COLOURS[colour] + rng.normal(0, 0.04, (count, 3)), 0, 1),
         "background": np.clip(_COLOURS[background] + rng.normal(0, 0.03, (count, 3)), 0, 1),
@@ -99,6 +114,12 @@ def _appearance(
         "clutter_strength": np.where(cluttered, rng.uniform(0.03, 0.2, count), 0),
         "gain": rng.uniform(0.8, 2.0, count),
         "light": rng.normal(0, 0.08, (count, 2)),
-        "resolution": np.where(reduced, rng.integers(1, len(RESOLUTIONS), count), 0),
         "noise": np.where(rng.uniform(size=count) < 0.5, rng.uniform(0, 0.08, count), 0),
     }
+
+
+def _pick_resolution(rng: np.random.Generator, scale: np.ndarray) -> np.ndarray:
+    """Indices (B,) into RESOLUTIONS; things of size `scale` keep enough pixels to be told."""
+    index = rng.integers(0, len(RESOLUTIONS), len(scale))
+    pixels = np.array(RESOLUTIONS)[index] * scale
+    return np.where(pixels >= _LEGIBLE, index, 0)

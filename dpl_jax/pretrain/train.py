@@ -22,7 +22,9 @@ from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
 from dpl_jax.pretrain.atlas import build_atlas
 from dpl_jax.pretrain.batches import Batch, make_batch, padded_tokenizer
 from dpl_jax.pretrain.compose import compose
-from dpl_jax.pretrain.contrastive import contrastive_loss, true_captions
+from dpl_jax.pretrain.contrastive import contrastive_loss, proxy_loss, true_captions
+from dpl_jax.pretrain.scenes import ATTRIBUTES
+from dpl_jax.pretrain.vocabulary import THINGS
 from dpl_jax.progress import progress
 
 MAX_LOGIT_SCALE = math.log(100)  # Radford et al. (2021), section 2.5
@@ -33,7 +35,7 @@ class TrainState:
     """Everything a step changes.
 
     Attributes:
-      params: the CLIP being trained.
+      params: the CLIP being trained, and the proxies.
       average: exponential moving average of params, the weights that are kept.
       opt_state: of the optimiser.
       step: steps done, int32.
@@ -92,19 +94,32 @@ def create_state(config: ml_collections.ConfigDict, sizes: ClipConfig) -> TrainS
     # Next to patches of unit scale, CLIP's 0.02 would hide where a patch is for too long.
     position = params["image"]["position_embedding"]
     params["image"]["position_embedding"] = config.position_scale / 0.02 * position
+    proxy_key = jax.random.fold_in(jax.random.key(config.seed), len(THINGS))
+    params["proxies"] = jax.random.normal(proxy_key, (len(THINGS), sizes.projection_dim))
     opt_state = make_optimizer(config).init(params)
     average = jax.tree.map(jnp.copy, params)
     return TrainState(params, average, opt_state, jnp.zeros((), jnp.int32))
 
 
-def batch_loss(params: Params, sizes: ClipConfig, images: jax.Array, batch: Batch) -> jax.Array:
-    """Returns the contrastive loss of images (B, H, W, 3) in 0..1 and the batch's captions."""
+def batch_loss(
+    params: Params, sizes: ClipConfig, images: jax.Array, batch: Batch, proxy_weight: float
+) -> jax.Array:
+    """Returns the contrastive loss of images (B, H, W, 3) in 0..1 and their captions.
+
+    To it comes the proxies' loss of images and captions, times `proxy_weight`.
+    """
     images = normalise(images * 255, CLIP_MEAN, CLIP_STD)
     seen = image_tower(sizes).apply({"params": params["image"]}, images)  # (B, F)
     ids, end = batch["input_ids"], batch["end"]
     read = text_tower(sizes).apply({"params": params["text"]}, ids, end)  # (B, F)
     true = true_captions(batch["attributes"], batch["mentions"])
-    return contrastive_loss(seen, read, params["logit_scale"], true)
+    loss = contrastive_loss(seen, read, params["logit_scale"], true)
+    column = ATTRIBUTES.index("thing")
+    thing, mentioned = batch["attributes"][:, column], batch["mentions"][:, column]
+    for features, counted in ((seen, jnp.ones_like(mentioned)), (read, mentioned)):
+        arguments = (features, params["proxies"], params["logit_scale"], thing, counted)
+        loss += proxy_weight / 2 * proxy_loss(*arguments)
+    return loss
 
 
 def make_train_step(
@@ -116,7 +131,9 @@ def make_train_step(
     def train_step(state: TrainState, masks: jax.Array, batch: Batch) -> tuple[Any, jax.Array]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
         images = compose(key, masks, batch["pixels"], config.image_size)
-        loss, grads = jax.value_and_grad(batch_loss)(state.params, sizes, images, batch)
+        loss, grads = jax.value_and_grad(batch_loss)(
+            state.params, sizes, images, batch, config.proxy_weight
+        )
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         params["logit_scale"] = jnp.clip(params["logit_scale"], 0, MAX_LOGIT_SCALE)
@@ -149,7 +166,7 @@ def pretrain(
     tokenizer = Tokenizer(str(tokenizer_folder), config.context_length)
     tokenize = padded_tokenizer(tokenizer, config.caption_length)
     state, train_step = create_state(config, sizes), make_train_step(config, sizes)
-    masks, weights = jnp.asarray(atlas.masks), config.category_weights
+    masks = jnp.asarray(atlas.masks)
     losses: list[jax.Array] = []
     last_loss = math.nan
     start = time.monotonic()
@@ -160,7 +177,8 @@ def pretrain(
                 step,
                 config.batch_size,
                 atlas=atlas,
-                category_weights=weights,
+                category_weights=config.category_weights,
+                handwritten_share=config.handwritten_share,
                 tokenize=tokenize,
             )
             state, loss = train_step(state, masks, batch)
@@ -169,8 +187,9 @@ def pretrain(
                 last_loss = _finite(sum(map(float, losses)) / len(losses), step)
                 bar.update(step + 1, loss=last_loss)
                 losses = []
+    params = {name: state.average[name] for name in ("image", "text", "logit_scale")}
     record = {"steps": config.steps, "seconds": round(time.monotonic() - start)}
-    return state.average, sizes, record | {"last_loss": round(last_loss, 4)}
+    return params, sizes, record | {"last_loss": round(last_loss, 4)}
 
 
 def _finite(loss: float, step: int) -> float:
