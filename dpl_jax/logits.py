@@ -7,7 +7,7 @@ logits = exp(logit_scale) * normalised image feature . normalised text feature
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -86,14 +86,24 @@ def discrete(prompts: Mapping[str, jax.Array], lengths: Mapping[str, Any]) -> To
 
 def image_features(clip: Clip, images: jax.Array, prompts: LayerPrompts | None = None) -> jax.Array:
     """Image features (B, projection_dim) of normalised images (B, H, W, 3), not normalised."""
-    return _image_features(clip.config, clip.dtype, clip.params["image"], images, prompts)
+    encode = functools.partial(_image_features, clip.config, clip.dtype, clip.remat)
+    return encode(clip.params["image"], images, prompts)
 
 
 def text_features(clip: Clip, texts: Texts | Any, prompts: LayerPrompts | None = None) -> jax.Array:
     """Text features (C, projection_dim) of :class:`Texts` or token ids (C, S), not normalised."""
     if not isinstance(texts, Texts):
         texts = prepare_texts(texts, clip.config.text)
-    return _text_features(clip.config, clip.dtype, clip.params["text"], texts, prompts)
+    encode = functools.partial(_text_features, clip.config, clip.dtype, clip.remat)
+    if clip.class_chunks == 1:
+        return encode(clip.params["text"], texts, prompts)
+
+    @jax.checkpoint
+    def encode_chunk(ids_and_ends: tuple[jax.Array, jax.Array]) -> jax.Array:
+        chunk = Texts(*ids_and_ends, texts.prefix)
+        return encode(clip.params["text"], chunk, prompts)
+
+    return in_chunks(encode_chunk, (texts.input_ids, texts.end), clip.class_chunks)
 
 
 def class_logits(
@@ -116,22 +126,47 @@ def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> j
     return class_logits(image, text, clip.params["logit_scale"])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _image_features(
-    config: ClipConfig, dtype: str, params: Params, images: jax.Array, prompts: LayerPrompts | None
+    config: ClipConfig,
+    dtype: str,
+    remat: bool,
+    params: Params,
+    images: jax.Array,
+    prompts: LayerPrompts | None,
 ) -> jax.Array:
-    return image_tower(config, dtype=_compute_dtype(dtype)).apply(
-        {"params": params}, images, prompts
-    )
+    tower = image_tower(config, dtype=_compute_dtype(dtype), remat=remat)
+    return tower.apply({"params": params}, images, prompts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _text_features(
-    config: ClipConfig, dtype: str, params: Params, texts: Texts, prompts: LayerPrompts | None
+    config: ClipConfig,
+    dtype: str,
+    remat: bool,
+    params: Params,
+    texts: Texts,
+    prompts: LayerPrompts | None,
 ) -> jax.Array:
-    tower = text_tower(config, dtype=_compute_dtype(dtype))
+    tower = text_tower(config, dtype=_compute_dtype(dtype), remat=remat)
     variables = {"params": params}
     return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix)
+
+
+def in_chunks(function: Callable[[Any], jax.Array], inputs: Any, chunks: int) -> jax.Array:
+    """``function`` of ``inputs`` (leading axis C) in ``chunks`` parts of equal size, one by one.
+
+    The last part is filled up with rows of zeros, whose results are dropped.
+    """
+    rows = jax.tree.leaves(inputs)[0].shape[0]
+    size = -(-rows // chunks)
+
+    def split(leaf: jax.Array) -> jax.Array:
+        padding = [(0, chunks * size - rows)] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, padding).reshape(chunks, size, *leaf.shape[1:])  # (chunks, C/c, ..)
+
+    results = jax.lax.map(function, jax.tree.map(split, inputs))  # (chunks, C/c, F)
+    return results.reshape(chunks * size, *results.shape[2:])[:rows]  # (C, F)
 
 
 def _compute_dtype(dtype: str) -> Any:

@@ -40,6 +40,9 @@ class Clip(struct.PyTreeNode):
       tokenizer: callable, texts to ids.
       source: the folder or hub id that it was loaded from.
       folder: where its files lie on this machine.
+      remat: keep only the hidden states between layers for the gradient, and compute the rest again.
+      class_chunks: encode the classes in so many parts, one after the other (exact; a part keeps
+        nothing for the gradient, which computes it again).
     """
 
     params: Params
@@ -48,6 +51,8 @@ class Clip(struct.PyTreeNode):
     tokenizer: Tokenizer = struct.field(pytree_node=False)
     source: str = struct.field(pytree_node=False)
     folder: str = struct.field(pytree_node=False)
+    remat: bool = struct.field(pytree_node=False, default=False)
+    class_chunks: int = struct.field(pytree_node=False, default=1)
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray:
         """Token ids (C, S) int32 of ``texts``, S the longest; see :class:`Tokenizer`."""
