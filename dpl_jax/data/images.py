@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
@@ -51,13 +52,18 @@ def read_image(
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Turns and mirrors an image as its EXIF orientation says; damaged EXIF is passed over."""
     try:
-        return PIL.ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
+        # Pillow would copy the many images that need no turning.
+        return image if orientation == 1 else PIL.ImageOps.exif_transpose(image)
     except _DAMAGED:
         return image
 
 
 def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Converts any Pillow mode to RGB."""
+    """Converts any Pillow mode to RGB, and loads what is RGB already."""
+    if image.mode == "RGB":
+        image.load()
+        return image
     if image.mode.startswith("I"):
         return _from_integers(np.asarray(image))
     if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
