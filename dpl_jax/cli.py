@@ -12,6 +12,7 @@ from absl import app, flags
 from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
+from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.errors import ConfigError, DplError
 
 
@@ -43,6 +44,7 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     flags.FLAGS.set_default("verbosity", logging_levels.WARNING)  # JAX tells of absent TPUs
     flags.mark_flags_as_required(required)
+    use_compilation_cache()
     app.run(lambda _: _call(main), flags_parser=_parse)
 
 

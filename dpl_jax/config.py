@@ -35,6 +35,7 @@ AT_LEAST_ONE = (
 CHOICES = {
     "clip.dtype": ("float32", "bfloat16"),
     "search.alphas.name": ("adam", "sgd"),
+    "memory.remat": ("auto", "on", "off"),
     "progress": ("auto", "plain", "off"),
 }
 
@@ -51,6 +52,7 @@ def get_config() -> ConfigDict:
     config.evaluate = evaluate()
     config.ablate = ablate()
     config.checkpoint = checkpoint()
+    config.memory = memory()
     # Also write TensorBoard event files (RUN/tensorboard).
     config.tensorboard = False
     # Show progress: "auto" (a bar on a terminal, else plain lines), "plain" or "off".
@@ -199,6 +201,18 @@ def checkpoint() -> ConfigDict:
     c.every_epochs = 5
     # The newest so many are kept.
     c.keep = 2
+    return c
+
+
+def memory() -> ConfigDict:
+    """Saving memory by computing again what the gradient needs; exact, and slower."""
+    c = ConfigDict()
+    # What a run may take of the device's memory; 0 for all of it (16 GB where it is not known).
+    c.limit_mb = 0
+    # Keep only the hidden states between layers: "on", "off", or "auto" to do what fits.
+    c.remat = "auto"
+    # Encode the classes in so many parts, one after the other; 0 for as many as it takes to fit.
+    c.class_chunks = 0
     return c
 
 

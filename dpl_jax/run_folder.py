@@ -35,6 +35,7 @@ HARMLESS = (
     "data.device_memory_mb",
     "data.workers",
     "evaluate",
+    "memory",
     "tensorboard",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")

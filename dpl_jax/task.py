@@ -19,6 +19,7 @@ from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
 from dpl_jax.feed import Feed, ImageSet, open_feed
 from dpl_jax.logits import text_features
+from dpl_jax.memory import fit_memory
 
 # Normalised images (B, H, W, 3) and labels (B,).
 Batch: TypeAlias = tuple[jax.Array, jax.Array]
@@ -113,7 +114,7 @@ def prepare_inputs(config: ConfigDict, full: Dataset, sampled: Dataset) -> Input
         teacher_texts=text_features(clip, texts),
         preprocessing=preprocessing,
     )
-    return Inputs(clip, full, sampled, task, train, val)
+    return Inputs(fit_memory(clip, texts, task, config), full, sampled, task, train, val)
 
 
 def clip_preprocessing(clip: Clip) -> Preprocessing:

@@ -40,7 +40,8 @@ class Clip(struct.PyTreeNode):
       tokenizer: callable, texts to ids.
       source: the folder or hub id that it was loaded from.
       folder: where its files lie on this machine.
-      remat: keep only the hidden states between layers for the gradient, and compute the rest again.
+      remat: keep only the hidden states between layers for the gradient, which computes the rest
+        again (exact).
       class_chunks: encode the classes in so many parts, one after the other (exact; a part keeps
         nothing for the gradient, which computes it again).
     """

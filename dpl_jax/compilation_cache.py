@@ -1,0 +1,62 @@
+"""Compiled programs are kept between runs, so that only the first run of its kind compiles."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from pathlib import Path
+
+import jax
+
+SWITCH = "DPL_COMPILATION_CACHE"
+MAX_BYTES = 2 * 2**30  # the programs not used for longest go first
+MIN_COMPILE_SECONDS = 0.5  # quicker ones are not worth a file
+
+
+def use_compilation_cache() -> Path | None:
+    """Switches JAX's persistent compilation cache on; DPL_COMPILATION_CACHE=off leaves it off.
+
+    A folder that JAX was already told of (JAX_COMPILATION_CACHE_DIR) stays. Loading a compiled
+    program runs code, so the folder must belong to the user alone; where there can be no such
+    folder there is no cache, and nothing else changes.
+
+    Returns:
+      The folder in use, or None.
+    """
+    if os.environ.get(SWITCH) == "off":
+        return None
+    if named := jax.config.values["jax_compilation_cache_dir"]:
+        return Path(named)
+    folder = private_folder(cache_home() / "dpl_jax" / "compiled" / (platform.node() or "here"))
+    if folder is not None:
+        # A damaged entry or a full disk costs time only, and JAX compiles instead.
+        warnings.filterwarnings("ignore", message=".*persistent compilation cache")
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
+    return folder
+
+
+def cache_home() -> Path:
+    """The user's cache directory (XDG base directory specification)."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path("~/.cache").expanduser()
+
+
+def private_folder(folder: Path) -> Path | None:
+    """Makes ``folder`` with mode 0700; None where it cannot be made, written, or made private.
+
+    The last part names the machine: machines with other processors may share the home, and a
+    compiled program fits only one of them. The folder above it is private too.
+    """
+    try:
+        folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        for part in (folder.parent, folder):
+            part.mkdir(mode=0o700, exist_ok=True)
+            if part.stat().st_uid != os.getuid():
+                return None
+            part.chmod(0o700)
+    except (OSError, RuntimeError):
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
