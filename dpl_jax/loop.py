@@ -61,7 +61,8 @@ def run_epochs(
                 write_events(row)
                 bar.update(epoch + 1, **_shown_fields(row))
                 if (epoch + 1) % config.checkpoint.every_epochs == 0 or epoch + 1 == epochs:
-                    checkpoints.save(int(state.step), state, {"epoch": epoch + 1})
+                    done = {"epoch": epoch + 1, "order_seed": config.seed}
+                    checkpoints.save(int(state.step), state, done)
     return state
 
 

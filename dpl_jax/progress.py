@@ -96,12 +96,14 @@ class _Lines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total, self._description, self._file, self._clock = total, description, file, clock
-        self._start, self._began = start, clock()
-        self._shown, self._shown_at = start, self._began
+        self._shown, self._shown_at = start, clock()
+        self._first: tuple[int, float] | None = None
         self._last: tuple[int, dict[str, Field]] | None = None
 
     def update(self, completed: int, **fields: Field) -> None:
         self._last = (completed, fields)
+        # Compiling makes the first update late, so the rest is timed from there.
+        self._first = self._first or (completed, self._clock())
         share = (completed - self._shown) / max(self._total, 1)
         late = self._clock() - self._shown_at >= LINE_SECONDS
         if share >= LINE_SHARE or late or completed >= self._total:
@@ -119,10 +121,12 @@ class _Lines:
         print("  ".join(part for part in parts if part), file=self._file, flush=True)
 
     def _eta(self) -> str:
-        done, left = self._shown - self._start, self._total - self._shown
+        assert self._first is not None
+        first, began = self._first
+        done, left = self._shown - first, self._total - self._shown
         if done <= 0 or left <= 0:
             return ""
-        return f"ETA {duration((self._shown_at - self._began) / done * left)}"
+        return f"ETA {duration((self._shown_at - began) / done * left)}"
 
 
 def duration(seconds: float) -> str:

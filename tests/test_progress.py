@@ -37,9 +37,11 @@ def test_slow_steps_get_a_line_after_a_while():
 def test_the_eta_of_a_resumed_run_counts_only_what_this_process_did():
     file, now = io.StringIO(), [100.0]
     lines = _Lines(100, "search", 50, file, clock=lambda: now[0])
-    now[0] = 120.0
+    now[0] = 120.0  # 20 s, most of them compiling
     lines.update(60, loss=0.5)
-    assert file.getvalue() == "search 60/100  loss 0.5  ETA 0:01:20\n"
+    now[0] = 130.0
+    lines.update(80, loss=0.25)
+    assert file.getvalue() == "search 60/100  loss 0.5\nsearch 80/100  loss 0.25  ETA 0:00:10\n"
 
 
 def test_an_exception_shows_how_far_it_came_and_goes_on():
