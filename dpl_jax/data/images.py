@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.ExifTags
@@ -20,6 +21,8 @@ from dpl_jax.data.split import Image, Item
 # Pillow itself refuses larger images, as decompression bombs; a lower limit can be set.
 MAX_PIXELS = 178_956_970
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
+READ_BUFFER = 1 << 18
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
 
 
@@ -42,7 +45,11 @@ def read_image(
     if isinstance(item.image, np.ndarray):
         return PIL.Image.fromarray(item.image).convert("RGB")
     where = str(item.image) if isinstance(item.image, Path) else item.name
-    with _explained(where, max_pixels), PIL.Image.open(_readable(item.image)) as image:
+    with (
+        _explained(where, max_pixels),
+        _opened(item.image) as file,
+        PIL.Image.open(file) as image,
+    ):
         _check_size(image, where, max_pixels)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
@@ -79,10 +86,10 @@ def _from_integers(values: np.ndarray) -> PIL.Image.Image:
     return PIL.Image.fromarray(np.clip(np.round(wide), 0, 255).astype(np.uint8)).convert("RGB")
 
 
-def _readable(image: Image) -> Path | io.BytesIO:
-    """Returns what Pillow can open: the file itself, or the bytes of a record."""
+def _opened(image: Image) -> BinaryIO:
+    """Opens the file, or the bytes of a record."""
     if isinstance(image, Path):
-        return image
+        return image.open("rb", buffering=READ_BUFFER)
     if isinstance(image, np.ndarray):
         raise DataError("An array needs no decoding.")
     return io.BytesIO(image.read())
