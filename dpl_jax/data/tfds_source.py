@@ -23,7 +23,7 @@ TFDS_NAMES = {
     "oxford_pets": "oxford_iiit_pet",
     "stanford_cars": "cars196",
     "oxford_flowers": "oxford_flowers102",
-    "food101": "food101",
+    "food101": "food101:2.1.0",  # older versions keep no file names
     "sun397": "sun397/tfds",
     "dtd": "dtd",
     "eurosat": "eurosat/rgb",
@@ -34,7 +34,8 @@ TFDS_NAMES = {
     "imagenet_r": "imagenet_r",
 }
 DEFAULT_DIR = "~/tensorflow_datasets"
-FILE_NAME_FEATURES = ("file_name", "image/file_name", "filename")
+FILE_NAME_FEATURES = ("file_name", "image/file_name", "filename", "id")
+MISSING_SHARE = 0.01  # of CoOp's images that TFDS may lack; its SUN397 lacks two of 39700
 log = logging.getLogger(__name__)
 
 
@@ -99,10 +100,11 @@ def open_prepared(name: str, tfds_dir: str) -> Any:
     import tensorflow_datasets as tfds  # slow to import, and only needed here
 
     base = Path(tfds_dir or DEFAULT_DIR).expanduser()
-    versions = [path.parent for path in (base / TFDS_NAMES[name]).glob("*/dataset_info.json")]
+    folder = TFDS_NAMES[name].partition(":")[0]
+    versions = [path.parent for path in (base / folder).glob("*/dataset_info.json")]
     if not versions:
         raise DataNotFoundError(
-            f"TFDS's {TFDS_NAMES[name]} is not prepared in {base} (data.tfds_dir). Prepare it, in "
+            f"TFDS's {folder} is not prepared in {base} (data.tfds_dir). Prepare it, in "
             f"an environment of its own because this needs TensorFlow:\n{_commands(name, base)}"
         )
     newest = max(versions, key=lambda path: [int(n) for n in path.name.split(".") if n.isdecimal()])
@@ -119,40 +121,49 @@ def join_split(records: Sequence[Item], split: Splits | None) -> Splits | None:
     """Puts TFDS's records in place of the files of CoOp's split.
 
     Files and records are matched by their path, by class folder and file name, or by file name
-    alone where it is unique; upper and lower case are not told apart.
+    alone where it is unique; case and suffix are not told apart.
 
     Returns:
-        CoOp's splits, with records for images; None (and a warning) without a split file or when
-        one of its images has no record.
+        CoOp's splits, with records for images; None without a split file, or when more than
+        ``MISSING_SHARE`` of its images have no record. A warning tells of every missing image.
     """
     if split is None:
         return None
-    lookup = _by_key(records)
+    lookup, missing = _by_key(records), []
     splits = Splits([], [], [])
     for part in ("train", "val", "test"):
         for item in getattr(split, part):
-            record = next((lookup[k] for k in _keys(item.name, "") if lookup.get(k)), None)
+            record = next((lookup[k] for k in _keys(item.name) if lookup.get(k)), None)
             if record is None:
-                log.warning("CoOp's split file lists %s, which TFDS does not have.", item.name)
-                return None
-            getattr(splits, part).append(dataclasses.replace(item, image=record.image))
-    return splits
+                missing.append(item.name)
+            else:
+                getattr(splits, part).append(dataclasses.replace(item, image=record.image))
+    if missing:
+        log.warning(
+            "TFDS lacks %d image(s) of CoOp's split file, such as %s.", len(missing), missing[0]
+        )
+    listed = len(split.train) + len(split.val) + len(split.test)
+    return splits if len(missing) <= MISSING_SHARE * listed else None
 
 
 def _by_key(records: Sequence[Item]) -> dict[str, Item | None]:
-    """Returns records by each of their keys; None for a key that several records share."""
+    """Returns records by each of their keys; None for a key that several records share.
+
+    A record that knows its folder is never found by its file name alone.
+    """
     lookup: dict[str, Item | None] = {}
     for item in records:
-        for key in set(_keys(item.name, item.classname)):
+        keys = _keys(item.name)
+        known = keys[:2] if "/" in keys[0] else [f"{item.classname.lower()}/{keys[0]}", keys[0]]
+        for key in set(known):
             lookup[key] = None if key in lookup else item
     return lookup
 
 
-def _keys(name: str, classname: str) -> list[str]:
-    """Returns what an image may be known by, the surest first."""
-    parts = name.lower().strip("/").split("/")
-    keys = ["/".join(parts), "/".join(parts[-2:]), parts[-1]]
-    return [f"{classname.lower()}/{parts[-1]}", *keys] if classname else keys
+def _keys(name: str) -> list[str]:
+    """Returns what an image may be known by, the surest first: path, last folder, file name."""
+    parts = name.lower().strip("/").removesuffix(".jpg").split("/")
+    return ["/".join(parts), "/".join(parts[-2:]), parts[-1]]
 
 
 def _list_records(builder: Any, split: str) -> list[Item]:
@@ -162,11 +173,12 @@ def _list_records(builder: Any, split: str) -> list[Item]:
     source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
     names = builder.info.features["label"].names
     feature = next((f for f in FILE_NAME_FEATURES if f in builder.info.features), None)
+    folder = f"cars_{split}/" if builder.info.name == "cars196" else ""  # CoOp's; ids are numbers
     items = []
     for number in range(len(source)):
         record = source[number]
         label = int(record["label"])
-        name = _text(record[feature]) if feature else f"{split}/{number:07d}"
+        name = folder + _text(record[feature]) if feature else f"{split}/{number:07d}"
         image = TfdsRecord(source, number, f"{builder.info.full_name}/{split}")
         items.append(Item(image, label, names[label], name))
     return items

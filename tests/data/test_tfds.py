@@ -107,6 +107,19 @@ def test_a_file_that_tfds_lacks_means_no_join(caltech, write_split, caplog):
     assert dataset.classnames == ("ants", "faces")
 
 
+def test_a_few_missing_images_are_left_out_with_a_warning(tmp_path, write_split, caplog):
+    names = [f"{i:05d}" for i in range(200)]
+    records = [(name, 1, 0) for name in names[1:]]
+    prepare(tmp_path, "cars196", {"train": records, "test": [(names[0], 2, 7)]}, file_name="id")
+    rows = [[f"cars_train/{name}.jpg", 0, "a car"] for name in names]
+    test = [["cars_test/00000.jpg", 1, "another"]]
+    file = write_split(tmp_path / "split.json", train=rows, test=test)
+    dataset = read_tfds("stanford_cars", str(tmp_path), "", str(file))
+    assert [item.name for item in dataset.train] == [row[0] for row in rows[1:]]
+    assert decode(dataset.test, Preprocessing(8, 8))[0][0, 0, 0, 0] == 7
+    assert "TFDS lacks 1 image(s)" in caplog.text
+
+
 def test_records_without_file_names_are_named_by_their_number(tmp_path):
     rows = [("", label, 9) for label in (0, 1, 2) for _ in range(6)]
     prepare(tmp_path, "food101", {"train": rows}, file_name="")
