@@ -120,8 +120,8 @@ def open_prepared(name: str, tfds_dir: str) -> Any:
 def join_split(records: Sequence[Item], split: Splits | None) -> Splits | None:
     """Puts TFDS's records in place of the files of CoOp's split.
 
-    Files and records are matched by their path, by class folder and file name, or by file name
-    alone where it is unique; case and suffix are not told apart.
+    Files and records are matched by their path, or by class folder and file name; case and suffix
+    are not told apart.
 
     Returns:
         CoOp's splits, with records for images; None without a split file, or when more than
@@ -147,23 +147,24 @@ def join_split(records: Sequence[Item], split: Splits | None) -> Splits | None:
 
 
 def _by_key(records: Sequence[Item]) -> dict[str, Item | None]:
-    """Returns records by each of their keys; None for a key that several records share.
-
-    A record that knows its folder is never found by its file name alone.
-    """
+    """Returns records by each of their keys; None for a key that several records share."""
     lookup: dict[str, Item | None] = {}
     for item in records:
         keys = _keys(item.name)
-        known = keys[:2] if "/" in keys[0] else [f"{item.classname.lower()}/{keys[0]}", keys[0]]
-        for key in set(known):
+        if "/" not in keys[0]:
+            keys.append(f"{item.classname.lower()}/{keys[0]}")
+        for key in set(keys):
             lookup[key] = None if key in lookup else item
     return lookup
 
 
 def _keys(name: str) -> list[str]:
-    """Returns what an image may be known by, the surest first: path, last folder, file name."""
+    """Returns what an image may be known by: its path, then the last folder and file name.
+
+    Never the file name alone where there is a folder: other folders may have a file of that name.
+    """
     parts = name.lower().strip("/").removesuffix(".jpg").split("/")
-    return ["/".join(parts), "/".join(parts[-2:]), parts[-1]]
+    return ["/".join(parts), "/".join(parts[-2:])]
 
 
 def _list_records(builder: Any, split: str) -> list[Item]:

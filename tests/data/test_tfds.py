@@ -107,6 +107,17 @@ def test_a_file_that_tfds_lacks_means_no_join(caltech, write_split, caplog):
     assert dataset.classnames == ("ants", "faces")
 
 
+def test_a_file_of_another_class_is_never_taken_for_a_missing_one(tmp_path, write_split):
+    records = [(f"image_{i:04d}.jpg", 1, 9) for i in range(200)]
+    prepare(tmp_path, "caltech101", {"train": records})
+    rows = [[f"Ants/image_{i:04d}.jpg", 0, "ant"] for i in range(199)]
+    file = write_split(
+        tmp_path / "split.json", train=rows, test=[["Faces/image_0199.jpg", 1, "face"]]
+    )
+    dataset = read_tfds("caltech101", str(tmp_path), "", str(file))
+    assert (len(dataset.train), len(dataset.test)) == (199, 0)
+
+
 def test_a_few_missing_images_are_left_out_with_a_warning(tmp_path, write_split, caplog):
     names = [f"{i:05d}" for i in range(200)]
     records = [(name, 1, 0) for name in names[1:]]
