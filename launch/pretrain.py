@@ -6,25 +6,20 @@ python launch/pretrain.py --config=configs/pretrain_tiny.py --workdir=runs/tiny_
 import time
 from pathlib import Path
 
-from absl import app, flags
-from ml_collections import config_flags
+from absl import flags
 
+from dpl_jax import cli
 from dpl_jax.pretrain.export import pretrain_to
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", "configs/pretrain_tiny.py", "The recipe; any field can be overridden."
-)
+CONFIG = cli.define_config("configs/pretrain_tiny.py")
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A new folder for the CLIP; runs/tiny-clip-TIME unless told."
+    "workdir", None, "A new folder for the CLIP. Default: one under runs/ with the time."
 )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Trains, writes the folder and prints its accuracies."""
-    if len(argv) > 1:
-        raise app.UsageError(f"These arguments are no flags: {' '.join(argv[1:])}")
-    name = time.strftime("runs/tiny-clip-%Y%m%d-%H%M%S")
-    workdir = Path(WORKDIR.value or name)
+    workdir = Path(WORKDIR.value or time.strftime("runs/tiny-clip-%Y%m%d-%H%M%S"))
     record = pretrain_to(workdir, CONFIG.value)
     accuracy = record["digits_accuracy"]
     print(f"{workdir}: {record['steps']} steps in {record['seconds']} s")
@@ -32,4 +27,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpl_jax.clip.model import TINY_CLIP_FOLDER, load_clip
-from dpl_jax.errors import ConfigError
+from dpl_jax.errors import ConfigError, NumericsError
 from dpl_jax.json_files import read_json
 from dpl_jax.logits import image_features
 from dpl_jax.pretrain import export, train
@@ -124,10 +124,10 @@ def test_a_failed_run_leaves_nothing_and_a_used_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> None:
-        raise FloatingPointError("not finite")
+        raise NumericsError("not finite")
 
     monkeypatch.setattr(export, "pretrain", fail)
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(NumericsError):
         export.pretrain_to(tmp_path / "clip", small_recipe())
     assert not list(tmp_path.iterdir())
     (tmp_path / "notes.txt").write_text("mine")
@@ -136,7 +136,7 @@ def test_a_failed_run_leaves_nothing_and_a_used_folder_is_refused(
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
-    with pytest.raises(FloatingPointError, match="step 7"):
+    with pytest.raises(NumericsError, match="step 7"):
         train._finite(float("nan"), 7)
 
 

@@ -1,6 +1,6 @@
-"""How good a CLIP's features are on the real handwritten digits: a final look, never a target.
+"""How good a CLIP's features are on the real handwritten digits: a final look at a finished CLIP.
 
-No digit is used in pretraining, and nothing is chosen by these numbers.
+No real digit is used in pretraining, neither for gradients nor to pick a checkpoint.
 """
 
 from __future__ import annotations

@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
 import ml_collections
 
 from dpl_jax.clip.config import ClipConfig, to_hugging_face
-from dpl_jax.clip.weights import Params, save_params
+from dpl_jax.clip.weights import WEIGHTS, Params, save_params
 from dpl_jax.data.transforms import BICUBIC, CLIP_MEAN, CLIP_STD
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_json
 from dpl_jax.pretrain.assess import assess
 from dpl_jax.pretrain.tokenizer_training import write_tokenizer
 from dpl_jax.pretrain.train import pretrain
+from dpl_jax.run_folder import versions
 
 
 def pretrain_to(workdir: Path, config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def pretrain_to(workdir: Path, config: ml_collections.ConfigDict) -> dict[str, A
 def write_clip(folder: Path, params: Params, sizes: ClipConfig) -> None:
     """Writes config.json, model.safetensors and preprocessor_config.json into `folder`."""
     save_params(folder, params, sizes)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes its files private
     stored = to_hugging_face(sizes)
     for tower in ("text_config", "vision_config"):
         stored[tower] |= {"attention_dropout": 0.0}
@@ -73,19 +76,11 @@ def _preprocessor(side: int) -> dict[str, Any]:
 
 def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Returns the recipe and where it ran: date, machine and versions."""
-    import flax
-    import jax
-    import numpy
-    import optax
-    import PIL
-
-    modules = (jax, flax, optax, numpy, PIL)
     return {
         "recipe": config.to_dict(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": f"{os.cpu_count()} {platform.machine()} CPU cores, {jax.default_backend()}",
-        "versions": {"python": platform.python_version()}
-        | {module.__name__: module.__version__ for module in modules},
+        "versions": versions(),
     }
 
 

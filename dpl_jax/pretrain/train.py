@@ -19,6 +19,7 @@ from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params, init_params
 from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
+from dpl_jax.errors import NumericsError
 from dpl_jax.pretrain.atlas import build_atlas
 from dpl_jax.pretrain.batches import Batch, make_batch, padded_tokenizer
 from dpl_jax.pretrain.compose import compose
@@ -159,10 +160,11 @@ def pretrain(
       the mean loss since the last report but one.
 
     Raises:
-      FloatingPointError: when the loss is not finite.
+      NumericsError: when the loss is not finite.
     """
     sizes = clip_config(config)
-    atlas = build_atlas(config.seed, config.handwritten_masks, config.texture_masks)
+    handwritten = config.handwritten_masks if config.handwritten_share else 0
+    atlas = build_atlas(config.seed, handwritten, config.texture_masks)
     tokenizer = Tokenizer(str(tokenizer_folder), config.context_length)
     tokenize = padded_tokenizer(tokenizer, config.caption_length)
     state, train_step = create_state(config, sizes), make_train_step(config, sizes)
@@ -194,5 +196,5 @@ def pretrain(
 
 def _finite(loss: float, step: int) -> float:
     if not math.isfinite(loss):
-        raise FloatingPointError(f"The loss is {loss} at step {step}; lower learning_rate.")
+        raise NumericsError(f"The loss is {loss} at step {step}; lower learning_rate.")
     return loss
