@@ -184,13 +184,14 @@ def evaluate() -> ConfigDict:
 
 
 def ablate() -> ConfigDict:
-    """Runs of every combination, trained together as members of one program."""
+    """Runs of every combination, trained together as members of one program.
+
+    As many at a time as fit memory.limit_mb.
+    """
     c = ConfigDict()
-    # Each of these replaces search.max_context_length; each of the seeds replaces seed.
+    # Values of search.max_context_length, and of seed.
     c.max_context_length = (2, 4, 6, 8, 10)
     c.seeds = (1, 2, 3)
-    # Members that would not fit so many MB together are trained in groups; 0 for no limit.
-    c.memory_limit_mb = 0
     return c
 
 

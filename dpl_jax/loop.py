@@ -102,7 +102,7 @@ def _check_finite(metrics: Metrics, step: int, run: RunFolder) -> None:
 
 def _all_members(finite: Any) -> np.ndarray:
     """(steps,), from (steps,) of one run or (steps, M) of its members."""
-    return np.asarray(finite).reshape(len(finite), -1).all(axis=1)
+    return np.logical_and.reduce(np.reshape(finite, (len(finite), -1)), axis=1)
 
 
 def _summary(metrics: Mapping[str, Any], step: int, epoch: int) -> dict[str, Any]:

@@ -1,0 +1,242 @@
+"""An ablation: every maximum context length with every seed, searched, trained and evaluated.
+
+All combinations run as members of one program, see :mod:`dpl_jax.members`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dpl_jax.ablation_report import plot
+from dpl_jax.configuration import Lengths, prompt_tokens
+from dpl_jax.data.split import save_lists
+from dpl_jax.errors import ConfigError
+from dpl_jax.evaluate import predict, score
+from dpl_jax.json_files import write_json
+from dpl_jax.logits import NO_PROMPTS, TowerPrompts, discrete, mixed
+from dpl_jax.loop import run_epochs
+from dpl_jax.members import (
+    Member,
+    cut_supernet,
+    group_size,
+    member_params,
+    search_members_epoch,
+    search_states,
+    train_members_epoch,
+    train_states,
+)
+from dpl_jax.metrics_log import read_metrics
+from dpl_jax.pool import Pool, load_pool
+from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
+from dpl_jax.results import provenance, run_name
+from dpl_jax.run_folder import RunFolder, open_run
+from dpl_jax.steps import Metrics, Params, State
+
+Start = Callable[[Sequence[Member]], State]
+RunEpoch = Callable[[State, Sequence[Member], int], tuple[State, Metrics]]
+
+
+class Outcome(NamedTuple):
+    """What a stage made of one member: its parameters, and the last epoch's mean losses."""
+
+    params: Params
+    metrics: dict[str, float]
+
+
+Outcomes = dict[Member, Outcome]
+
+
+def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
+    """Runs an ablation, or resumes the one in ``workdir``.
+
+    Args:
+      config: see :mod:`dpl_jax.config`; ``config.ablate`` says what varies.
+      workdir: the run's folder; None makes a named one under ``runs/``.
+
+    Returns:
+      The run's folder, with ablation.json, ablation.png and ablation.svg.
+
+    Raises:
+      DplError: for anything that the user can put right; the message says how.
+    """
+    members = list_members(config)
+    seeds = list(config.ablate.seeds)
+    config = config.copy_and_resolve_references()
+    config.search.max_context_length = max(config.ablate.max_context_length)
+    pool = load_pool(config, seeds, hold_out=True)
+    size = group_size(config, pool, members)
+    name = run_name(config).rpartition("-seed")[0]
+    with open_run(workdir, "ablate", config, name=name) as run:
+        _save_lists(run, pool)
+        searched = search_members(run, config, pool, members, size)
+        lengths = {member: _chosen(member, searched[member])[0] for member in members}
+        all_shots = load_pool(config, seeds, hold_out=False)
+        trained = train_members(run, config, all_shots, members, lengths, size)
+        found = _results(config, pool, searched, trained, lengths)
+        write_json(run.path / "ablation.json", found)
+        plot(found, run.path / "ablation")
+    return run.path
+
+
+def list_members(config: ConfigDict) -> list[Member]:
+    """Every maximum context length with every seed.
+
+    Raises:
+      ConfigError: when either list is empty, repeats itself or holds something else than numbers.
+    """
+    for field, least in (("max_context_length", 1), ("seeds", 0)):
+        values = config.ablate[field]
+        whole = all(isinstance(value, int) and value >= least for value in values)
+        if not values or not whole or len(set(values)) < len(values):
+            raise ConfigError(
+                f"ablate.{field} is {values!r}; it must list different whole numbers of at least "
+                f"{least}, such as --config.ablate.{field}=1,2,3"
+            )
+    return [
+        Member(max_context_length, seed)
+        for max_context_length in config.ablate.max_context_length
+        for seed in config.ablate.seeds
+    ]
+
+
+def search_members(
+    run: RunFolder, config: ConfigDict, pool: Pool, members: Sequence[Member], size: int
+) -> Outcomes:
+    """Stage 1 of all members, in groups of ``size``; ``config`` has the longest T."""
+    search, clip = FrozenConfigDict(config.search), pool.inputs.clip.config
+    steps = pool.steps_per_epoch(search.batch_size)
+
+    def start(group: Sequence[Member]) -> State:
+        return search_states(group, clip, search, steps)
+
+    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+        return search_members_epoch(states, pool, group, search, epoch)
+
+    return _run_groups(run, config, "search", members, size, start, run_epoch)
+
+
+def train_members(
+    run: RunFolder,
+    config: ConfigDict,
+    pool: Pool,
+    members: Sequence[Member],
+    lengths: Mapping[Member, Lengths],
+    size: int,
+) -> Outcomes:
+    """Stage 2 of all members with the lengths of each, in groups of ``size``."""
+    train, clip = FrozenConfigDict(config.train), pool.inputs.clip.config
+    steps = pool.steps_per_epoch(train.batch_size)
+
+    def start(group: Sequence[Member]) -> State:
+        return train_states(group, lengths, clip, train, steps)
+
+    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+        return train_members_epoch(states, pool, group, train, epoch)
+
+    return _run_groups(run, config, "train", members, size, start, run_epoch)
+
+
+def _run_groups(
+    run: RunFolder,
+    config: ConfigDict,
+    stage: str,
+    members: Sequence[Member],
+    size: int,
+    start: Start,
+    run_epoch: RunEpoch,
+) -> Outcomes:
+    """Runs or resumes one stage of each group in ``RUN/STAGE-members-FIRST-LAST``.
+
+    The last group is filled up with its last member, so that all share one compiled program.
+    """
+    outcomes: Outcomes = {}
+    for first in range(0, len(members), size):
+        own = members[first : first + size]
+        group = [*own, *[own[-1]] * (size - len(own))]
+        path = run.path / f"{stage}-members-{first + 1}-{first + size}"
+        path.mkdir(exist_ok=True)
+        folder = dataclasses.replace(run, path=path)
+
+        def epoch_of_group(
+            states: State, epoch: int, group: Sequence[Member] = group
+        ) -> tuple[State, Metrics]:
+            return run_epoch(states, group, epoch)
+
+        epochs = config[stage].epochs
+        states = run_epochs(folder, start(group), epoch_of_group, epochs=epochs, config=config)
+        means = read_metrics(folder)[-1]["members"]
+        for index, member in enumerate(own):
+            metrics = {name: values[index] for name, values in means.items()}
+            outcomes[member] = Outcome(member_params(states, index), metrics)
+    return outcomes
+
+
+def _results(
+    config: ConfigDict,
+    pool: Pool,
+    searched: Outcomes,
+    trained: Outcomes,
+    lengths: Mapping[Member, Lengths],
+) -> dict[str, Any]:
+    """The contents of ablation.json: zero-shot, every member, and where the numbers come from."""
+    sampled = pool.inputs.sampled
+    methods: dict[str, TowerPrompts] = {"zero_shot": NO_PROMPTS}
+    for member in searched:
+        params, longest = searched[member].params, member.max_context_length
+        alphas = limit_alphas(params["alphas"], longest)
+        methods[f"supernet {member}"] = mixed(params["prompts"], alphas)
+        methods[f"dpl {member}"] = discrete(trained[member].params["prompts"], lengths[member])
+    logits, labels = predict(pool.inputs.clip, sampled, sampled.test, methods, config)
+    scores = {name: score(values, labels) for name, values in logits.items()}
+    members = [
+        _found(member, searched[member], trained[member], lengths[member])
+        | {"supernet": scores[f"supernet {member}"], "dpl": scores[f"dpl {member}"]}
+        for member in searched
+    ]
+    return {
+        "kind": "ablate",
+        "images": len(labels),
+        "zero_shot": scores["zero_shot"],
+        "members": members,
+    } | _provenance(config, pool)
+
+
+def _chosen(member: Member, searched: Outcome) -> tuple[HostTree, HostTree, HostTree]:
+    """:func:`dpl_jax.prompts.choose_lengths` among the candidates that the member has."""
+    return choose_lengths(cut_supernet(searched.params, member.max_context_length)["alphas"])
+
+
+def _found(member: Member, searched: Outcome, trained: Outcome, lengths: Lengths) -> dict[str, Any]:
+    """What a member's two stages came to, without its accuracy on test images."""
+    return member._asdict() | {
+        "lengths": lengths,
+        "confidence": _chosen(member, searched)[1],
+        "prompt_tokens": prompt_tokens(lengths),
+        "search": searched.metrics,
+        "train": trained.metrics,
+    }
+
+
+def _provenance(config: ConfigDict, pool: Pool) -> dict[str, Any]:
+    """As of one run, but with the sampled images of every seed."""
+    of_seeds = {
+        seed: provenance(config, pool.inputs.clip, sampled)
+        for seed, sampled in pool.samples.items()
+    }
+    common = dict(next(iter(of_seeds.values())))
+    del common["seed"]
+    files = {seed: each["sampled_files"] for seed, each in of_seeds.items()}
+    return common | {"sampled_files": files}
+
+
+def _save_lists(run: RunFolder, pool: Pool) -> None:
+    """Records each seed's sample in ``RUN/seedN/sampled.json``."""
+    for seed, sampled in pool.samples.items():
+        folder = run.path / f"seed{seed}"
+        folder.mkdir(exist_ok=True)
+        save_lists(folder, pool.inputs.full, sampled)

@@ -1,0 +1,150 @@
+"""An ablation's table and plot, from the contents of its ablation.json."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dpl_jax.statistics import MeanInterval, mean_interval
+from dpl_jax.table import Cell
+
+COLUMNS = (
+    "T",
+    "accuracy %",
+    "std",
+    "95 % interval",
+    "supernet %",
+    "prompt tokens",
+    "confidence",
+)
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
+
+
+def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows: zero-shot, then one row a maximum context length, over the seeds.
+
+    Accuracy is of the prompts trained in stage 2, "supernet" of the searched supernet itself;
+    tokens (of both towers) and confidence (mean over the layers) are means over the seeds.
+    """
+    zero_shot = 100 * found["zero_shot"]["accuracy"]
+    rows: list[list[Cell]] = [["zero-shot", zero_shot, None, None, None, None, None]]
+    for longest, members in by_length(found).items():
+        accuracy = _accuracy(members, "dpl")
+        width = accuracy.half_width
+        confidence = [value for member in members for value in _confidences(member)]
+        rows.append(
+            [
+                str(longest),
+                accuracy.mean,
+                accuracy.std,
+                None if width is None else f"± {width:.2f}",
+                _accuracy(members, "supernet").mean,
+                mean_interval([member["prompt_tokens"] for member in members]).mean,
+                mean_interval(confidence).mean,
+            ]
+        )
+    return list(COLUMNS), rows
+
+
+def by_length(found: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
+    """The members of each maximum context length, in ascending order."""
+    lengths = sorted({member["max_context_length"] for member in found["members"]})
+    return {
+        length: [m for m in found["members"] if m["max_context_length"] == length]
+        for length in lengths
+    }
+
+
+def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Draws accuracy and prompt tokens over T into ``path``.png and ``path``.svg.
+
+    Works without a display. Lines are means over the seeds, bars 95 % intervals, dots the seeds.
+    """
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.1})
+    _draw_accuracy(left, found)
+    _draw_tokens(right, found)
+    figure.suptitle(f"{found['dataset']}, {found['shots']} shots", fontsize=11)
+    for suffix in (".png", ".svg"):
+        target = Path(f"{path}{suffix}")
+        temporary = target.with_name(f".{target.name}.tmp")
+        figure.savefig(temporary, format=suffix[1:], dpi=200)
+        temporary.replace(target)
+
+
+def _draw_accuracy(axes: Axes, found: Mapping[str, Any]) -> None:
+    groups = by_length(found)
+    for method, name, colour, shift in (
+        ("dpl", "searched, then trained", BLUE, -1),
+        ("supernet", "supernet itself", ORANGE, 1),
+    ):
+        values = [[100 * m[method]["accuracy"] for m in members] for members in groups.values()]
+        _draw_series(axes, list(groups), values, name, colour, shift)
+    zero_shot = 100 * found["zero_shot"]["accuracy"]
+    axes.axhline(zero_shot, color=GREY, linestyle="--", linewidth=1.2, label="zero-shot CLIP")
+    axes.set_ylabel("test accuracy (%)")
+    axes.legend(frameon=False, fontsize=8)
+    _finish(axes, list(groups))
+
+
+def _draw_tokens(axes: Axes, found: Mapping[str, Any]) -> None:
+    groups = by_length(found)
+    for tower, colour, shift in (("image", BLUE, -1), ("text", ORANGE, 1)):
+        values = [[sum(m["lengths"][tower]) for m in members] for members in groups.values()]
+        _draw_series(axes, list(groups), values, f"{tower} tower", colour, shift)
+    axes.set_ylabel("prompt tokens, all layers")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    _finish(axes, list(groups))
+
+
+def _draw_series(
+    axes: Axes,
+    lengths: Sequence[int],
+    values: Sequence[Sequence[float]],
+    name: str,
+    colour: str,
+    shift: int,
+) -> None:
+    """Means with 95 % intervals, and the single values; ``shift`` keeps two series apart."""
+    gap = min((b - a for a, b in itertools.pairwise(lengths)), default=1)
+    positions = [length + 0.04 * gap * shift for length in lengths]
+    means = [mean_interval(list(of_seeds)) for of_seeds in values]
+    axes.errorbar(
+        positions,
+        [mean.mean for mean in means],
+        yerr=[mean.half_width or 0.0 for mean in means],
+        color=colour,
+        marker="o",
+        markersize=5,
+        capsize=3,
+        linewidth=1.8,
+        elinewidth=1.0,
+        label=name,
+    )
+    for position, of_seeds in zip(positions, values, strict=True):
+        axes.scatter([position] * len(of_seeds), of_seeds, s=9, color=colour, alpha=0.4, zorder=1)
+
+
+def _finish(axes: Axes, lengths: Sequence[int]) -> None:
+    axes.set_xlabel("maximum context length T")
+    axes.set_xticks(list(lengths))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _accuracy(members: Sequence[Mapping[str, Any]], method: str) -> MeanInterval:
+    return mean_interval([100 * member[method]["accuracy"] for member in members])
+
+
+def _confidences(member: Mapping[str, Any]) -> list[float]:
+    return [*member["confidence"]["image"], *member["confidence"]["text"]]

@@ -1,0 +1,112 @@
+"""The few-shot samples of several seeds in one bank of images, and the order each seed sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dpl_jax.config import check_config
+from dpl_jax.data.load import load_dataset, sample
+from dpl_jax.data.split import Dataset, Item
+from dpl_jax.errors import ConfigError
+from dpl_jax.order import steps_per_epoch, train_order, validation_order
+from dpl_jax.task import Inputs, prepare_inputs
+
+# Positions (n,) in the bank of the images of each seed.
+Rows = dict[int, np.ndarray]
+
+
+class Pool(NamedTuple):
+    """What members with several seeds read.
+
+    Attributes:
+      inputs: as of one run, with the images of all seeds.
+      samples: the few-shot task of each seed.
+      train: the positions of each seed's train images among ``inputs.train``.
+      val: likewise; of no image where there is no validation.
+    """
+
+    inputs: Inputs
+    samples: dict[int, Dataset]
+    train: Rows
+    val: Rows
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Steps in one epoch, the same for every seed."""
+        return steps_per_epoch(_images(self.train), batch_size)
+
+    def train_orders(self, seeds: Sequence[int], batch_size: int, epoch: int) -> np.ndarray:
+        """(steps, M, B) positions in the bank: what each seed alone would train on."""
+        images = _images(self.train)
+        return np.stack(
+            [self.train[seed][train_order(images, batch_size, seed, epoch)] for seed in seeds],
+            axis=1,
+        )
+
+    def validation_orders(
+        self, seeds: Sequence[int], batch_size: int, steps: int, epoch: int
+    ) -> np.ndarray:
+        """(steps, M, B) positions in the bank of validation images."""
+        images = _images(self.val)
+        return np.stack(
+            [
+                self.val[seed][validation_order(images, batch_size, steps, seed, epoch)]
+                for seed in seeds
+            ],
+            axis=1,
+        )
+
+
+def load_pool(config: ConfigDict, seeds: Sequence[int], *, hold_out: bool) -> Pool:
+    """Samples the task once for each seed and loads every image that any of them needs, once.
+
+    Args:
+      config: see :mod:`dpl_jax.config`; ``config.seed`` does not matter.
+      seeds: of the members.
+      hold_out: as in :func:`dpl_jax.task.load_inputs`.
+
+    Raises:
+      ConfigError: when the seeds' samples differ in size, or an image cannot be read.
+    """
+    check_config(config)
+    full = load_dataset(config.data)
+    samples = {seed: sample(full, config.data, seed=seed, hold_out=hold_out) for seed in seeds}
+    train, train_rows = _union({seed: dataset.train for seed, dataset in samples.items()})
+    val, val_rows = _union({seed: dataset.val for seed, dataset in samples.items()})
+    bank = dataclasses.replace(samples[seeds[0]], train=train, val=val)
+    inputs = prepare_inputs(config, full, bank)
+    unread = len(train) - len(inputs.train)
+    unread += len(val) - len(inputs.val) if inputs.val is not None else 0
+    if unread:
+        raise ConfigError(
+            f"{unread} of the sampled images cannot be read, and members need all of theirs: "
+            "find them with `python -m dpl_jax.data check`, and replace or remove them."
+        )
+    return Pool(inputs, samples, train_rows, val_rows)
+
+
+def _union(lists: Mapping[int, tuple[Item, ...]]) -> tuple[tuple[Item, ...], Rows]:
+    """All items of several lists, each once, and where those of each list are."""
+    sizes = {seed: len(items) for seed, items in lists.items()}
+    if len(set(sizes.values())) > 1:
+        raise ConfigError(
+            f"The samples of the seeds differ in size ({sizes}); members need equal ones. "
+            "Run these seeds one by one."
+        )
+    position: dict[Item, int] = {}
+    for items in lists.values():
+        for item in items:
+            position.setdefault(item, len(position))
+    rows = {
+        seed: np.array([position[item] for item in items], np.int32)
+        for seed, items in lists.items()
+    }
+    return tuple(position), rows
+
+
+def _images(rows: Rows) -> int:
+    return len(next(iter(rows.values())))
