@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.images import SUFFIXES
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.json_files import read_json
 
 CLASSNAMES_FILE = "classnames.json"  # {"folder": "class name"}, for the folders it names
 VALIDATION_FOLDERS = ("val", "valid", "validation")
@@ -65,7 +65,7 @@ def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
     if not path.is_file():
         return {folder: folder for folder in folders}
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = read_json(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}).") from error
     if not isinstance(given, dict) or not all(isinstance(n, str) and n for n in given.values()):

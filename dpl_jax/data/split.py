@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -14,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from dpl_jax.data.errors import DataError
+from dpl_jax.json_files import write_text
 
 
 @runtime_checkable
@@ -213,13 +213,6 @@ def save_lists(folder: Path, full: Dataset, sampled: Dataset) -> None:
         "val": lists["val"],
         "test_images": len(sampled.test),
     }
-    _write_json(Path(folder) / "sampled.json", record)
+    write_text(Path(folder) / "sampled.json", json.dumps(record))
     if full.split_built:
-        _write_json(Path(folder) / "split.json", file_lists(full))
-
-
-def _write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name first, so that no reader ever sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(temporary, path)
+        write_text(Path(folder) / "split.json", json.dumps(file_lists(full)))

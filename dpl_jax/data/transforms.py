@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import PIL.Image
 
 from dpl_jax.data.errors import DataError
+from dpl_jax.json_files import read_json
 
 # Mean and standard deviation of the colours CLIP was trained on (openai/CLIP, clip.py).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -64,7 +64,7 @@ def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
     if not path.is_file():
         return Preprocessing(size=image_size, crop=image_size)
     try:
-        preprocessing = parse_preprocessing(json.loads(path.read_text(encoding="utf-8")))
+        preprocessing = parse_preprocessing(read_json(path))
     except (DataError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} does not describe CLIP's preprocessing: {error}") from error
     if preprocessing.crop != image_size:

@@ -63,6 +63,7 @@ def test_a_path_outside_the_image_folder_is_refused(tmp_path, write_split, path)
     ("text", "reason"),
     [
         ("{", "cannot be read as JSON"),
+        ("[" * 3000, "nested too deeply"),
         ("[]", "is not a split file"),
         ('{"train": []}', "is not a split file"),
         ('{"train": 3, "val": [], "test": []}', "must be a list"),

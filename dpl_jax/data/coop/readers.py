@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from scipy.io import loadmat
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, split_train
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
+from dpl_jax.json_files import parse_json
 
 # CoOp's class names where they differ from the folders'.
 CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")
@@ -68,7 +68,7 @@ def read_cars(folder: Path) -> Splits:
 
 def read_flowers(folder: Path, images: Path) -> Splits:
     """OxfordFlowers: ``imagelabels.mat`` and the names in ``cat_to_name.json``, both from 1."""
-    names = read_text(folder / "cat_to_name.json", json.loads)
+    names = read_text(folder / "cat_to_name.json", parse_json)
     classes: dict[int, list[Item]] = {}
     for number, value in enumerate(_mat(folder / "imagelabels.mat", "labels"), start=1):
         label, name = int(value), f"image_{number:05d}.jpg"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpl_jax.data.coop.build_split import Splits
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
+from dpl_jax.json_files import read_json
 
 
 def read_split(path: Path, images: Path) -> Splits:
@@ -23,7 +23,7 @@ def read_split(path: Path, images: Path) -> Splits:
         DataError: it is not a split file, or a path in it leaves the image folder.
     """
     try:
-        lists = json.loads(path.read_text(encoding="utf-8"))
+        lists = read_json(path)
     except FileNotFoundError as error:
         raise DataNotFoundError(f"There is no split file {path} (data.split_file).") from error
     except (OSError, ValueError) as error:
