@@ -4,10 +4,13 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.io import savemat
 
 from dpl_jax.data.coop.imagenet import class_indices
 from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
+from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import save_lists
 from dpl_jax.data.templates import TEMPLATES
@@ -79,6 +82,32 @@ def test_a_damaged_split_file_is_one_error(tmp_path, text, reason):
     (tmp_path / "dtd" / LAYOUTS["dtd"].split_file).write_text(text)
     with pytest.raises(DataError, match=reason):
         read_coop("dtd", str(tmp_path))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda children: st.lists(children, max_size=4),
+    max_leaves=6,
+)
+rows = st.lists(
+    st.lists(json_values, max_size=4)
+    | st.tuples(st.text(max_size=9), st.integers(0, 3), st.text(max_size=3)),
+    max_size=5,
+)
+
+
+@given(split=st.fixed_dictionaries({"train": rows, "val": rows, "test": rows | json_values}))
+def test_any_split_file_is_read_or_refused_in_one_way(tmp_path_factory, split):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "split.json").write_text(json.dumps(split))
+    try:
+        splits = read_split(folder / "split.json", folder / "images")
+    except DataError as error:
+        assert "\n" not in str(error)
+        return
+    for item in splits.train + splits.val + splits.test:
+        assert (folder / "images") in [item.image, *item.image.parents]
+        assert ".." not in item.image.parts
 
 
 def test_missing_folders_and_files_are_errors_that_say_where_it_looked(tmp_path):

@@ -57,17 +57,20 @@ def _items(rows: Any, path: Path, images: Path) -> list[Item]:
 
 def _item(row: Any, path: Path, images: Path) -> Item:
     """Turns one row into an item, after checking that its path stays inside the image folder."""
-    try:
-        name, label, classname = row
-        label = int(label)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: {row!r} is not a [path, label, class name] row.") from error
-    if not isinstance(name, str) or not isinstance(classname, str):
-        raise DataError(f"{path}: {row!r} is not a [path, label, class name] row.")
+    if not _is_row(row):
+        raise DataError(f"{path}: {row!r:.200} is not a [path, label, class name] row.")
+    name, label, classname = row
     inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
+    if inside.is_absolute() or ".." in inside.parts or "\\" in name:
         raise DataError(
             f"{path} points outside the image folder: {name!r}. Paths must be relative to "
             f"{images} and stay in it; get the split file from a source you trust."
         )
     return Item(images / inside, label, classname, str(inside))
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a row has the right types, and text that a file name and a message can hold."""
+    if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
+        return False
+    return all(text.isprintable() and text for text in (row[0], row[2]))
