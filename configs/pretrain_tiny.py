@@ -13,7 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     # Everything random follows from it: masks, scenes, captions, weights.
     config.seed = 0
     # Optimiser steps, and images (each with one caption) a step.
-    config.steps = 4000
+    config.steps = 3000
     config.batch_size = 64
 
     # Peak learning rate of AdamW, reached after the warm-up and followed by a cosine.
@@ -54,8 +54,9 @@ def get_config() -> ml_collections.ConfigDict:
     # Shares of digits, letters, signs, shapes and textures among the images.
     config.category_weights = (5.0, 1.5, 0.5, 1.2, 0.8)
     # Share of digits drawn in handwriting from stroke skeletons; the others are printed. None, so
-    # that the gap to real handwriting is left to the prompts: half of them raised the zero-shot
-    # accuracy on the real digits from 66 to 81 %, and that of trained prompts by under 1 point.
+    # that the gap to real handwriting is left to the prompts: with a half, zero-shot on the real
+    # digits was 81 % after 1800 steps instead of 66 %, and prompts trained on 16 shots reached 91
+    # to 92 % either way.
     config.handwritten_share = 0.0
     # Masks drawn of each digit in handwriting, and of each texture.
     config.handwritten_masks = 300

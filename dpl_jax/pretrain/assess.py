@@ -8,16 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from dpl_jax.clip.model import load_clip
+from dpl_jax.data.decode import decode
 from dpl_jax.data.digits import read_digits
 from dpl_jax.data.fewshot import sample_few_shot
 from dpl_jax.data.split import Item
 from dpl_jax.data.templates import prompts_for
-from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing, resize_and_crop
+from dpl_jax.data.transforms import normalise, read_preprocessing
 from dpl_jax.logits import image_features, text_features
 
 
@@ -29,10 +30,12 @@ def assess(folder: Path, shots: int = 16, seeds: tuple[int, ...] = (1, 2, 3)) ->
     """
     clip, digits = load_clip(folder), read_digits()
     preprocessing = read_preprocessing(folder, clip.config.vision.image_size)
-    encode = jax.jit(lambda images: image_features(clip, images))
+    mean, std = preprocessing.mean, preprocessing.std
+    encode = jax.jit(lambda pixels: image_features(clip, normalise(pixels, mean, std)))
 
     def features(items: tuple[Item, ...]) -> np.ndarray:
-        return unit(encode(_pixels(items, preprocessing)))  # (n, F)
+        pixels = decode(items, preprocessing)[0]  # (n, H, W, 3) uint8
+        return unit(encode(jnp.asarray(pixels)))  # (n, F)
 
     test, labels = features(digits.test), np.array([item.label for item in digits.test])
     texts = clip.tokenize(prompts_for(digits.classnames, digits.template))
@@ -53,12 +56,6 @@ def unit(features: jax.Array) -> np.ndarray:
     """Returns features (n, F) divided by their norms."""
     array = np.asarray(features)
     return array / np.linalg.norm(array, axis=-1, keepdims=True)
-
-
-def _pixels(items: tuple[Item, ...], preprocessing: Preprocessing) -> jax.Array:
-    """Normalised images (n, H, W, 3) of items that hold arrays."""
-    images = [resize_and_crop(Image.fromarray(item.image), preprocessing) for item in items]
-    return normalise(np.stack(images), preprocessing.mean, preprocessing.std)
 
 
 def _percent(predicted: np.ndarray, labels: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -91,15 +92,20 @@ def _decayed(params: Params) -> Params:
 
 def create_state(config: ml_collections.ConfigDict, sizes: ClipConfig) -> TrainState:
     """Returns the state before the first step."""
-    params = init_params(sizes, jax.random.key(config.seed))
-    # Next to patches of unit scale, CLIP's 0.02 would hide where a patch is for too long.
-    position = params["image"]["position_embedding"]
-    params["image"]["position_embedding"] = config.position_scale / 0.02 * position
-    proxy_key = jax.random.fold_in(jax.random.key(config.seed), len(THINGS))
-    params["proxies"] = jax.random.normal(proxy_key, (len(THINGS), sizes.projection_dim))
-    opt_state = make_optimizer(config).init(params)
-    average = jax.tree.map(jnp.copy, params)
-    return TrainState(params, average, opt_state, jnp.zeros((), jnp.int32))
+
+    @jax.jit
+    def create(key: jax.Array) -> TrainState:
+        params = init_params(sizes, key)
+        # Next to patches of unit scale, CLIP's 0.02 would hide where a patch is for too long.
+        position = params["image"]["position_embedding"]
+        params["image"]["position_embedding"] = config.position_scale / 0.02 * position
+        proxy_key = jax.random.fold_in(key, len(THINGS))
+        params["proxies"] = jax.random.normal(proxy_key, (len(THINGS), sizes.projection_dim))
+        opt_state = make_optimizer(config).init(params)
+        average = jax.tree.map(jnp.copy, params)
+        return TrainState(params, average, opt_state, jnp.zeros((), jnp.int32))
+
+    return create(jax.random.key(config.seed))
 
 
 def batch_loss(
@@ -156,42 +162,48 @@ def pretrain(
       tokenizer_folder: holds the tokenizer's files.
 
     Returns:
-      The averaged parameters, the sizes, and what to record: steps, seconds, and
-      the mean loss since the last report but one.
+      The averaged parameters, the sizes, and what to record: steps, seconds, mean last loss.
 
     Raises:
       NumericsError: when the loss is not finite.
     """
-    sizes = clip_config(config)
-    handwritten = config.handwritten_masks if config.handwritten_share else 0
-    atlas = build_atlas(config.seed, handwritten, config.texture_masks)
-    tokenizer = Tokenizer(str(tokenizer_folder), config.context_length)
-    tokenize = padded_tokenizer(tokenizer, config.caption_length)
-    state, train_step = create_state(config, sizes), make_train_step(config, sizes)
-    masks = jnp.asarray(atlas.masks)
-    losses: list[jax.Array] = []
-    last_loss = math.nan
     start = time.monotonic()
+    sizes = clip_config(config)
+    atlas = build_atlas(config.seed, config.handwritten_masks, config.texture_masks)
+    tokenizer = Tokenizer(str(tokenizer_folder), config.context_length)
+    batch_at = functools.partial(
+        make_batch,
+        config.seed,
+        size=config.batch_size,
+        atlas=atlas,
+        category_weights=config.category_weights,
+        handwritten_share=config.handwritten_share,
+        tokenize=padded_tokenizer(tokenizer, config.caption_length),
+    )
+    average, loss = _run_steps(config, sizes, jnp.asarray(atlas.masks), batch_at)
+    params = {name: average[name] for name in ("image", "text", "logit_scale")}
+    seconds = round(time.monotonic() - start)
+    return params, sizes, {"steps": config.steps, "seconds": seconds, "last_loss": loss}
+
+
+def _run_steps(
+    config: ml_collections.ConfigDict,
+    sizes: ClipConfig,
+    masks: jax.Array,
+    batch_at: Callable[[int], Batch],
+) -> tuple[Params, float]:
+    """Takes all steps; returns the averaged parameters and the mean loss since the last report."""
+    state, train_step = create_state(config, sizes), make_train_step(config, sizes)
+    mean_loss, losses = math.nan, []
     with progress(config.steps, "pretrain") as bar:
         for step in range(config.steps):
-            batch = make_batch(
-                config.seed,
-                step,
-                config.batch_size,
-                atlas=atlas,
-                category_weights=config.category_weights,
-                handwritten_share=config.handwritten_share,
-                tokenize=tokenize,
-            )
-            state, loss = train_step(state, masks, batch)
+            state, loss = train_step(state, masks, batch_at(step))
             losses.append(loss)
             if (step + 1) % config.log_every == 0 or step + 1 == config.steps:
-                last_loss = _finite(sum(map(float, losses)) / len(losses), step)
-                bar.update(step + 1, loss=last_loss)
+                mean_loss = _finite(sum(map(float, losses)) / len(losses), step)
+                bar.update(step + 1, loss=mean_loss)
                 losses = []
-    params = {name: state.average[name] for name in ("image", "text", "logit_scale")}
-    record = {"steps": config.steps, "seconds": round(time.monotonic() - start)}
-    return params, sizes, record | {"last_loss": round(last_loss, 4)}
+    return state.average, round(mean_loss, 4)
 
 
 def _finite(loss: float, step: int) -> float:
