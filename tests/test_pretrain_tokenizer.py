@@ -13,7 +13,7 @@ from dpl_jax.pretrain.tokenizer_training import _merged, train_tokenizer, write_
 
 VOCAB_SIZE = 1500
 # Latin letters with all accents, signs, and some of what lies far outside of them.
-LATIN = st.characters(max_codepoint=0x24F, exclude_categories=("Cc",), exclude_characters="İ")
+LATIN = st.characters(max_codepoint=0x24F, exclude_categories=["Cc"], exclude_characters="İ")
 CHARACTERS = LATIN | st.sampled_from("漢字😀¿яあ")
 
 
