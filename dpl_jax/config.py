@@ -6,6 +6,8 @@ The defaults of the search and of the training are those of Differentiable Promp
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -241,6 +243,9 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       ConfigError: naming the field, its value and what it must be.
     """
+    for field, value in _flatten(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{field} is {value}; it must be a finite number.")
     for field in AT_LEAST_ONE:
         value = _get(config, field)
         if value < 1:
@@ -250,6 +255,14 @@ def check_config(config: ConfigDict) -> None:
             raise ConfigError(
                 f"{field} is {_get(config, field)!r}; it must be one of {', '.join(choices)}."
             )
+
+
+def _flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _get(config: ConfigDict, field: str) -> Any:
