@@ -42,7 +42,6 @@ def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
       required: names of flags that must be given.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    flags.FLAGS.set_default("verbosity", logging_levels.WARNING)  # JAX tells of absent TPUs
     flags.mark_flags_as_required(required)
     use_compilation_cache()
     app.run(lambda _: _call(main), flags_parser=_parse)
@@ -82,6 +81,8 @@ def _words(error: BaseException) -> str:
 
 
 def _call(main: Callable[[], None]) -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging_levels.set_verbosity(logging_levels.WARNING)  # else JAX tells of absent TPUs
     with _one_message():
         main()
 
