@@ -12,7 +12,6 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jax.nn import logsumexp
 
 # Keys and values (K, H, d) that are the same for every row of the batch.
 Shared: TypeAlias = tuple[jax.Array, jax.Array]
@@ -64,15 +63,16 @@ def attention(
     scores = _scores("bqhd,bkhd->bhqk", query, key)  # (B, H, S, K)
     if token_mask is not None:
         scores = jnp.where(token_mask, scores, MASKED)
+    probabilities, normaliser = _softmax(scores)
+    attended = _weighted_sum("bhqk,bkhd->bqhd", probabilities, value)  # (B, S, H, d)
     if shared is None:
-        normaliser = logsumexp(scores, axis=-1)  # (B, H, S)
-        probabilities = jnp.exp(scores - normaliser[..., None])
-        return _weighted_sum("bhqk,bkhd->bqhd", probabilities, value), normaliser
-    shared_scores = _scores("bqhd,khd->bhqk", query, shared[0])  # (B, H, S, K_shared)
-    normaliser = jnp.logaddexp(logsumexp(scores, axis=-1), logsumexp(shared_scores, axis=-1))
-    own = _weighted_sum("bhqk,bkhd->bqhd", jnp.exp(scores - normaliser[..., None]), value)
-    shared_probabilities = jnp.exp(shared_scores - normaliser[..., None])
-    return own + _weighted_sum("bhqk,khd->bqhd", shared_probabilities, shared[1]), normaliser
+        return attended, normaliser
+    scores = _scores("bqhd,khd->bhqk", query, shared[0])  # (B, H, S, K of shared)
+    probabilities, shared_normaliser = _softmax(scores)
+    shared_attended = _weighted_sum("bhqk,khd->bqhd", probabilities, shared[1])
+    share = jnp.swapaxes(jax.nn.sigmoid(normaliser - shared_normaliser), 1, 2)[..., None]
+    mixed = share * attended + (1 - share) * shared_attended  # share (B, S, H, 1)
+    return mixed, jnp.logaddexp(normaliser, shared_normaliser)
 
 
 def prompted_attention(
@@ -87,12 +87,14 @@ def prompted_attention(
 ) -> jax.Array:
     """The weighted sum of the attentions over tokens + candidate, in one attention.
 
-    With s_x the scores on tokens, s_p those on all prompt rows, L_x = logsumexp(s_x) and
-    L_g = logaddexp(L_x, logsumexp of s_p over candidate g's rows), L_0 = L_x::
+    With s_x the scores on tokens, s_g those on candidate g's rows, L_x and L_g their log-sum-exps,
+    and S the logistic function, the softmax over both together splits into two::
 
-        out = [sum_g a_g exp(L_x - L_g)] softmax(s_x) V_x + sum_j a_g(j) exp(s_p[j] - L_g(j)) V_p[j]
+        out = [a_0 + sum_g a_g S(L_x - L_g)] softmax(s_x) V_x
+              + sum_g a_g S(L_g - L_x) softmax(s_g) V_g
 
-    No exponent is ever positive, so nothing overflows, and no 0/0 can arise, for any scores.
+    Every softmax subtracts its own maximum and S takes any argument, so nothing overflows, no 0/0
+    can arise, and the shares add up to 1, whatever the scores.
 
     Args:
       query: (B, S, H, d).
@@ -126,12 +128,21 @@ def _shares(
     start = 0
     for candidate, size in enumerate(prompts.sizes, start=1):
         own = scores[..., start : start + size]  # (B, H, S, size)
-        normaliser = jnp.logaddexp(token_normaliser, logsumexp(own, axis=-1))
+        probabilities, normaliser = _softmax(own)
         weight = prompts.weights[candidate]
-        token_share += weight * jnp.exp(token_normaliser - normaliser)
-        row_shares.append(weight * jnp.exp(own - normaliser[..., None]))
+        token_share += weight * jax.nn.sigmoid(token_normaliser - normaliser)
+        share = weight * jax.nn.sigmoid(normaliser - token_normaliser)  # (B, H, S)
+        row_shares.append(share[..., None] * probabilities)
         start += size
     return token_share, jnp.concatenate(row_shares, axis=-1)
+
+
+def _softmax(scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Softmax over the last axis, and the log-sum-exp that it divides by."""
+    top = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    exponentials = jnp.exp(scores - top)
+    total = exponentials.sum(axis=-1, keepdims=True)
+    return exponentials / total, (top + jnp.log(total))[..., 0]
 
 
 def _scores(equation: str, query: jax.Array, key: jax.Array) -> jax.Array:
