@@ -201,11 +201,9 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
         if (folder / WEIGHTS).is_file():
             return load_file(folder / WEIGHTS)
         if (folder / WEIGHTS_INDEX).is_file():
-            files = sorted(
-                set(json.loads((folder / WEIGHTS_INDEX).read_text())["weight_map"].values())
-            )
-            return {k: v for file in files for k, v in load_file(_inside(folder, file)).items()}
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+            files = _indexed_files(folder)
+            return {name: tensor for file in files for name, tensor in load_file(file).items()}
+    except (SafetensorError, ValueError, OSError) as error:
         raise WeightsError(
             f"{folder}: the safetensors weights cannot be read ({error}); download them again."
         ) from error
@@ -216,10 +214,17 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
     )
 
 
-def _inside(folder: Path, name: str) -> Path:
-    if Path(name).name != name:
-        raise ValueError(f"the index names {name!r}, which is not a file of this folder")
-    return folder / name
+def _indexed_files(folder: Path) -> list[Path]:
+    """The files that the index names; they have to lie beside it."""
+    index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict):
+        raise ValueError(f"{WEIGHTS_INDEX} has no weight_map")
+    names = {str(name) for name in places.values()}
+    for name in sorted(names):
+        if Path(name).name != name:
+            raise ValueError(f"the index names {name!r}, which is not a file of this folder")
+    return [folder / name for name in sorted(names)]
 
 
 def _listing(folder: Path) -> str:
