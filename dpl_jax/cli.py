@@ -62,7 +62,8 @@ def _parse(arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _check_config_file() -> None:
-    if "config" in flags.FLAGS and not isinstance(flags.FLAGS.config, ConfigDict):
+    given = "config" in flags.FLAGS and flags.FLAGS.config is not None
+    if given and not isinstance(flags.FLAGS.config, ConfigDict):
         path = config_flags.get_config_filename(flags.FLAGS["config"])
         raise ConfigError(f"--config names {path}, which does not exist; see configs/.")
 

@@ -67,12 +67,16 @@ def load_trained(run: Path) -> Trained:
     return Trained(config, clip, prompts)
 
 
-def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    run: str | Path, split: str = "test", other: ConfigDict | None = None
+) -> dict[str, Any]:
     """Evaluates a finished run and zero-shot CLIP, and adds both to the run's results.json.
 
     Args:
       run: folder of a search or a training.
       split: "test"; or "train" or "val", the few-shot images of the run.
+      other: a config whose ``data`` is evaluated on instead of the run's own: another dataset, or
+        the new classes (prompts do not depend on the classes).
 
     Returns:
       ``{"images": n, "sha256": .., "zero_shot": {..}, "dpl": {..}}``, each with accuracy and
@@ -85,7 +89,7 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
         raise ConfigError(f"--split is {split!r}; it must be one of {', '.join(SPLITS)}.")
     run = Path(run)
     trained = load_trained(run)
-    data = trained.config.data
+    data = (other or trained.config).data
     dataset = sample(load_dataset(data), data, seed=trained.config.seed, hold_out=False)
     items = getattr(dataset, split)
     if not items:
@@ -94,8 +98,9 @@ def evaluate(run: str | Path, split: str = "test") -> dict[str, Any]:
     logits, labels = predict(trained.clip, dataset, items, methods, trained.config)
     scores = {name: score(values, labels) for name, values in logits.items()}
     result = {"images": len(labels), "sha256": list_hash(items), **scores}
+    name = split if other is None else f"{dataset.name}-{data.classes}-{split}"
     results = read_json(run / "results.json")
-    results["evaluations"] = results.get("evaluations", {}) | {split: result}
+    results["evaluations"] = results.get("evaluations", {}) | {name: result}
     write_json(run / "results.json", results)
     return result
 

@@ -19,7 +19,8 @@ from flax import struct
 from ml_collections import ConfigDict
 
 from dpl_jax.data.canvases import canvas_megabytes, canvas_side, load_canvases
-from dpl_jax.data.decode import decode
+from dpl_jax.data.decode import decode, read_all
+from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
 from dpl_jax.data.transforms import Preprocessing
@@ -101,8 +102,20 @@ def open_feed(
     crop = augment and data.augment == "crop_flip"
     side = canvas_side(data.canvas_size, preprocessing.crop) if crop else preprocessing.crop
     fits = canvas_megabytes(len(items), side) <= data.device_memory_mb
+    if not fits and data.skip_unreadable:
+        items = _readable(items, data)
     resident = _on_device(items, preprocessing, data, crop) if fits else None
     return Feed(items, preprocessing, data, crop, resident)
+
+
+def _readable(items: Sequence[Item], data: ConfigDict) -> Sequence[Item]:
+    """The items that can be read, found out before orders point into them."""
+
+    def read(index: int) -> None:
+        read_image(items[index], max_pixels=data.max_pixels)
+
+    kept = read_all(read, len(items), skip_unreadable=True, workers=data.workers)
+    return [item for item, good in zip(items, kept, strict=True) if good]
 
 
 def _on_device(

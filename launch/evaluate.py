@@ -1,6 +1,7 @@
 """Evaluates a finished run beside zero-shot CLIP; prints, and adds to RUN/results.json.
 
 python launch/evaluate.py --run=RUN [--split=test]
+python launch/evaluate.py --run=RUN --config=configs/imagenetv2.py     # on another dataset
 """
 
 from absl import flags
@@ -10,17 +11,19 @@ from dpl_jax.evaluate import evaluate
 from dpl_jax.table import print_table
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished search or training.", required=True)
+CONFIG = cli.define_config()
 SPLIT = flags.DEFINE_string("split", "test", "test; or train or val, the run's few-shot images.")
 
 
 def main() -> None:
     """Evaluates and prints the table."""
-    result = evaluate(RUN.value, SPLIT.value)
+    result = evaluate(RUN.value, SPLIT.value, CONFIG.value)
     rows = [
         [name, 100 * result[method]["accuracy"], 100 * result[method]["macro_f1"]]
         for name, method in (("zero-shot", "zero_shot"), ("DPL", "dpl"))
     ]
-    title = f"{RUN.value}: {result['images']} {SPLIT.value} images"
+    where = f"{CONFIG.value.data.name} " if CONFIG.value else ""
+    title = f"{RUN.value}: {result['images']} {where}{SPLIT.value} images"
     print_table(title, ["method", "accuracy %", "macro-F1 %"], rows)
 
 

@@ -258,3 +258,11 @@ def test_the_three_commands(tmp_path):
     assert "zero-shot" in done.stdout and "DPL" in done.stdout
     accuracy = read(Path(run2) / "results.json")["evaluations"]["test"]["dpl"]["accuracy"]
     assert f"{100 * accuracy:.2f}" in done.stdout
+
+
+def test_prompts_can_be_evaluated_on_other_classes(trained):
+    other = digits.get_config("shots=2,seed=3,classes=new")
+    result = evaluate(trained, "test", other)
+    assert len(result["dpl"]["per_class"]) == 5
+    evaluations = read(trained / "results.json")["evaluations"]
+    assert evaluations["digits-new-test"] == result

@@ -1,5 +1,7 @@
 """A step sees the same images whether they live on the device or come from the host."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -53,3 +55,14 @@ def test_chunks_follow_the_order():
     labels = [batch.labels for batch in batches(resident, order)]
     expected = np.array([item.label for item in ITEMS])[order]
     np.testing.assert_array_equal(labels, expected)
+
+
+def test_unreadable_images_are_left_out_of_a_set_fed_from_the_host(tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no image")
+    items = [dataclasses.replace(ITEMS[0], image=broken), *ITEMS[1:6]]
+    data = base.data()
+    data.device_memory_mb, data.skip_unreadable = 0, True
+    hosted = open_feed(items, PREPROCESSING, data, augment=True)
+    assert [item.name for item in hosted.items] == [item.name for item in ITEMS[1:6]]
+    assert len(list(batches(hosted, train_order(5, 2, seed=0, epoch=0)))) == 2
