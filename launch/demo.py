@@ -23,7 +23,8 @@ def main() -> None:
     workdir = WORKDIR.value or f"runs/demo-{stamp}"
     found = demo(CONFIG.value, [int(seed) for seed in SEEDS.value], workdir)
     first = found.results[0]
-    title = f"{CONFIG.value.data.name}, {CONFIG.value.data.shots} shots, seeds {SEEDS.value}: "
+    data, seeds = CONFIG.value.data, ", ".join(SEEDS.value)
+    title = f"{data.name}, {data.shots} shots, seeds {seeds}: "
     print_table(title + f"{first['images']} test images", *table(found.results))
     print(f"Runs: {workdir}")
     print(f"Chosen prompt lengths: {found.searches[0]}/configuration.json")
