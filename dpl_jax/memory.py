@@ -25,11 +25,12 @@ MB = 2**20
 UNKNOWN_DEVICE_MB = 16 * 1024
 # Smaller parts of the classes would leave the processor idle.
 SMALLEST_CHUNK = 16
-# Floats that the gradient of one layer keeps: per token and unit of width, per token and unit of
-# the MLP's hidden width, and per token, head and visible key. Fitted to the memory analysis of
-# compiled programs (`make bench BENCH_ARGS=memory` compares); the dtype of the matrix products
-# changes little, as LayerNorm, softmax and the residual stream are float32 anyway.
-PER_WIDTH, PER_HIDDEN, PER_SCORE = 11.0, 3.0, 2.0
+# Floats for each token, in units of the width, of the MLP's hidden width, and of a head's scores
+# on all keys: what is kept of every layer for the gradient, and what one layer takes while it is
+# computed again. Fitted to compiled programs (`make bench BENCH_ARGS=memory` compares). The dtype
+# of the matrix products changes little: LayerNorm, softmax and residual stream are float32 anyway.
+KEPT_WIDTHS, KEPT_HIDDEN = 5.0, 1.0  # input, query, key, value, output of the attention; and fc1
+WORK_WIDTHS, WORK_HIDDEN, WORK_SCORES = 11.0, 3.0, 2.0
 FLOAT_BYTES = 4
 
 
@@ -138,8 +139,8 @@ def step_bytes(config: ClipConfig, sizes: StepSizes, plan: Plan) -> int:
 
 def _tower_bytes(config: TowerConfig, rows: int, tokens: int, seen: int, remat: bool) -> int:
     """What the gradient of one tower keeps for ``rows`` images or texts."""
-    scores = PER_SCORE * config.num_attention_heads * seen
-    layer = PER_WIDTH * config.hidden_size + PER_HIDDEN * config.intermediate_size + scores
-    hidden = config.num_hidden_layers * config.hidden_size
-    kept = layer + hidden if remat else config.num_hidden_layers * layer
-    return int(FLOAT_BYTES * rows * tokens * kept)
+    scores = WORK_SCORES * config.num_attention_heads * seen
+    work = WORK_WIDTHS * config.hidden_size + WORK_HIDDEN * config.intermediate_size + scores
+    kept = KEPT_WIDTHS * config.hidden_size + KEPT_HIDDEN * config.intermediate_size
+    layer = config.hidden_size if remat else kept
+    return int(FLOAT_BYTES * rows * tokens * (config.num_hidden_layers * layer + work))
