@@ -1,0 +1,116 @@
+"""Five maximum context lengths with three seeds: as members of one program, or run by run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from benchmarks.section import Row, Scale, Section
+from benchmarks.timing import Timing, ratio, seconds
+from configs import digits
+from dpl_jax.members import (
+    Member,
+    cut_supernet,
+    member_params,
+    search_members_epoch,
+    search_states,
+    train_members_epoch,
+    train_states,
+)
+from dpl_jax.pool import Pool, load_pool
+from dpl_jax.prompts import HostTree, choose_lengths, init_discrete, init_supernet
+from dpl_jax.steps import (
+    State,
+    create_search_state,
+    create_train_state,
+    search_epoch,
+    train_epoch,
+)
+
+LENGTHS, SEEDS = (2, 4, 6, 8, 10), (1, 2, 3)
+ROUNDS = 2
+
+
+def members(scale: Scale) -> list[Section]:
+    """Search and stage 2 of all members on the digits, compilation included."""
+    config = digits.get_config()
+    config.search.epochs = config.train.epochs = scale.epochs
+    config.search.max_context_length = max(LENGTHS)
+    pool = load_pool(config, SEEDS, hold_out=True)
+    runs = [Member(length, seed) for length in LENGTHS for seed in SEEDS]
+    together, alone = [], []
+    with no_stored_programs():
+        for _ in range(ROUNDS):
+            jax.clear_caches()
+            together.append(seconds(lambda: run_together(config, pool, runs)))
+            jax.clear_caches()
+            alone.append(seconds(lambda: [run_alone(config, pool, run) for run in runs]))
+    times = Timing(tuple(together)), Timing(tuple(alone))
+    rows = [
+        Row("15 runs as members of one program", f"{times[0].median:.1f} s"),
+        Row("15 runs one after another", f"{times[1].median:.1f} s"),
+        Row("one after another / members", f"{ratio(times[1], times[0]):.1f} x", "at least 2"),
+    ]
+    note = (
+        f"Search and stage 2, {scale.epochs} epochs each, the tiny CLIP on the digits with "
+        f"{config.data.shots} shots, T = {LENGTHS}, seeds {SEEDS}; each way starts with nothing "
+        f"compiled, and runs of equal shapes share a program. {ROUNDS} rounds, taken in turns."
+    )
+    return [Section("Five T with three seeds", rows, note)]
+
+
+def run_together(config: ConfigDict, pool: Pool, runs: list[Member]) -> State:
+    """All runs at once; returns the states after stage 2."""
+    search, train = FrozenConfigDict(config.search), FrozenConfigDict(config.train)
+    clip = pool.inputs.clip.config
+    states = search_states(runs, clip, search, pool.steps_per_epoch(search.batch_size))
+    for epoch in range(search.epochs):
+        states, _ = search_members_epoch(states, pool, runs, search, epoch)
+    lengths: dict[Member, HostTree] = {}
+    for index, run in enumerate(runs):
+        params = cut_supernet(member_params(states, index), run.max_context_length)
+        lengths[run] = choose_lengths(params["alphas"])[0]
+    states = train_states(runs, lengths, clip, train, pool.steps_per_epoch(train.batch_size))
+    for epoch in range(train.epochs):
+        states, _ = train_members_epoch(states, pool, runs, train, epoch)
+    return states
+
+
+def run_alone(config: ConfigDict, pool: Pool, run: Member) -> State:
+    """One run as `launch/search.py` and `launch/train.py` do it; the state after stage 2."""
+    config = config.copy_and_resolve_references()
+    config.search.max_context_length = run.max_context_length
+    search, train = FrozenConfigDict(config.search), FrozenConfigDict(config.train)
+    clip, task, seed = pool.inputs.clip, pool.inputs.task, run.seed
+    steps = pool.steps_per_epoch(search.batch_size)
+    prompts, alphas = init_supernet(clip.config, run.max_context_length, seed, search.prompt_scale)
+    state = create_search_state({"prompts": prompts, "alphas": alphas}, search, steps, seed)
+    for epoch in range(search.epochs):
+        order = pool.train_orders([seed], search.batch_size, epoch)[:, 0]  # (steps, B)
+        val_order = pool.validation_orders([seed], search.val_batch_size, steps, epoch)[:, 0]
+        orders = jnp.asarray(order), jnp.asarray(val_order)
+        state, _ = search_epoch(state, clip, task, *orders, search=search, steps_per_epoch=steps)
+    lengths = choose_lengths(state.params["alphas"])[0]
+    rows = init_discrete(clip.config, lengths, seed, train.prompt_scale)
+    state = create_train_state(rows, lengths, train, steps, seed)
+    for epoch in range(train.epochs):
+        order = pool.train_orders([seed], train.batch_size, epoch)[:, 0]
+        state, _ = train_epoch(
+            state, clip, task, jnp.asarray(order), train=train, steps_per_epoch=steps
+        )
+    return state
+
+
+@contextlib.contextmanager
+def no_stored_programs() -> Iterator[None]:
+    """Compiles everything anew, whatever an earlier process has stored."""
+    enabled = jax.config.values["jax_enable_compilation_cache"]
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", enabled)
