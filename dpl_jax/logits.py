@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
@@ -19,6 +20,13 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
+from dpl_jax.input_checks import (
+    check_alphas,
+    check_images,
+    check_input_ids,
+    check_prompt_lengths,
+    check_prompts,
+)
 from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
 
 TowerPrompts = dict[str, LayerPrompts | None]
@@ -32,6 +40,9 @@ def zero_shot_logits(clip: Clip, images: Any, input_ids: Any) -> jax.Array:
       clip: a frozen CLIP.
       images: (B, H, W, 3) normalised floats.
       input_ids: (C, S) token ids, one text for each class.
+
+    Raises:
+      ConfigError: for shapes or values that do not fit the CLIP; so do all functions here.
     """
     return _logits(clip, images, input_ids, NO_PROMPTS)
 
@@ -52,6 +63,8 @@ def search_logits(
       prompts: {"image": (N, P, D), "text": (N, P, D)}, P = T (T + 1) / 2.
       alphas: {"image": (N, T + 1), "text": (N, T + 1)}.
     """
+    check_prompts(prompts, clip.config)
+    check_alphas(alphas, clip.config)
     return _logits(clip, images, input_ids, mixed(prompts, alphas))
 
 
@@ -71,6 +84,8 @@ def prompted_logits(
       prompts: {"image": (N, K, D), "text": (N, K, D)}.
       lengths: {"image": (N,), "text": (N,)}; rows beyond a layer's length do nothing.
     """
+    check_prompts(prompts, clip.config)
+    check_prompt_lengths(lengths, prompts, clip.config)
     return _logits(clip, images, input_ids, discrete(prompts, lengths))
 
 
@@ -121,7 +136,11 @@ def normalise(features: jax.Array) -> jax.Array:
 
 
 def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> jax.Array:
-    image = image_features(clip, jnp.asarray(images), prompts["image"])
+    images = jnp.asarray(images)
+    input_ids = input_ids if isinstance(input_ids, jax.core.Tracer) else np.asarray(input_ids)
+    check_images(images, clip.config.vision)
+    check_input_ids(input_ids, clip.config.text)
+    image = image_features(clip, images, prompts["image"])
     text = text_features(clip, input_ids, prompts["text"])
     return class_logits(image, text, clip.params["logit_scale"])
 
