@@ -82,15 +82,14 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 def _draw_accuracy(axes: Axes, found: Mapping[str, Any]) -> None:
     groups = by_length(found)
     for method, name, colour, shift in (
-        ("dpl", "searched, then trained", BLUE, -1),
-        ("supernet", "supernet itself", ORANGE, 1),
+        ("dpl", "trained prompts", BLUE, -1),
+        ("supernet", "supernet", ORANGE, 1),
     ):
         values = [[100 * m[method]["accuracy"] for m in members] for members in groups.values()]
         _draw_series(axes, list(groups), values, name, colour, shift)
     zero_shot = 100 * found["zero_shot"]["accuracy"]
-    axes.axhline(zero_shot, color=GREY, linestyle="--", linewidth=1.2, label="zero-shot CLIP")
+    axes.axhline(zero_shot, color=GREY, linestyle="--", linewidth=1.2, label="zero-shot")
     axes.set_ylabel("test accuracy (%)")
-    axes.legend(frameon=False, fontsize=8)
     _finish(axes, list(groups))
 
 
@@ -101,7 +100,6 @@ def _draw_tokens(axes: Axes, found: Mapping[str, Any]) -> None:
         _draw_series(axes, list(groups), values, f"{tower} tower", colour, shift)
     axes.set_ylabel("prompt tokens, all layers")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8)
     _finish(axes, list(groups))
 
 
@@ -134,6 +132,15 @@ def _draw_series(
 
 
 def _finish(axes: Axes, lengths: Sequence[int]) -> None:
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),  # above the axes
+        ncols=3,
+        columnspacing=1.2,
+        handlelength=1.6,
+        frameon=False,
+        fontsize=8,
+    )
     axes.set_xlabel("maximum context length T")
     axes.set_xticks(list(lengths))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
