@@ -66,26 +66,43 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     )
 
 
-def slow_logits(case: Case, images: np.ndarray, layers: dict[str, Any]) -> jax.Array:
+def slow_logits(case: Case, images: Any, layers: dict[str, Any]) -> jax.Array:
+    """Logits of images (B, 3, H, W)."""
     tensors = jax.tree.map(jnp.asarray, case.tensors)
     return naive.naive_logits(
-        tensors,
-        CONFIG,
-        jnp.asarray(images.transpose(0, 3, 1, 2), jnp.float64),
-        case.input_ids,
-        layers.get("image"),
-        layers.get("text"),
+        tensors, CONFIG, images, case.input_ids, layers.get("image"), layers.get("text")
     )
 
 
-def slow_loss(case: Case, number: int, params: dict[str, Any]) -> jax.Array:
-    layers = {
-        tower: naive.supernet_layers(params["prompts"][tower], params["alphas"][tower])
-        for tower in LAYERS
-    }
-    logits = slow_logits(case, case.images[number], layers)
-    chosen = jnp.take_along_axis(logits, case.labels[number][:, None], axis=1)[:, 0]
-    return (jnp.log(jnp.exp(logits).sum(axis=1)) - chosen).mean()
+def channels_first(images: np.ndarray) -> jax.Array:
+    return jnp.asarray(images.transpose(0, 3, 1, 2), jnp.float64)
+
+
+class SlowSearch:
+    """The slow supernet's loss, logits and gradients, compiled once."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.gradient = jax.jit(jax.value_and_grad(self._loss, argnums=2, has_aux=True))
+
+    def __call__(self, number: int, params: dict[str, Any]) -> tuple[Any, Any]:
+        """((loss, logits), gradients) of a batch; call it inside jax.enable_x64."""
+        images = channels_first(self.case.images[number])
+        return self.gradient(images, self.case.labels[number], wide(params))
+
+    def _loss(self, images: Any, labels: Any, params: dict[str, Any]) -> tuple[Any, Any]:
+        layers = {
+            tower: naive.supernet_layers(params["prompts"][tower], params["alphas"][tower])
+            for tower in LAYERS
+        }
+        logits = slow_logits(self.case, images, layers)
+        chosen = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+        return (jnp.log(jnp.exp(logits).sum(axis=1)) - chosen).mean(), logits
+
+
+@pytest.fixture(scope="module")
+def slow_search(case: Case) -> SlowSearch:
+    return SlowSearch(case)
 
 
 def wide(tree: Any) -> Any:
@@ -94,7 +111,7 @@ def wide(tree: Any) -> Any:
 
 def test_zero_shot(case: Case) -> None:
     with jax.enable_x64(True):
-        expected = np.asarray(slow_logits(case, case.images[0], {}))
+        expected = np.asarray(slow_logits(case, channels_first(case.images[0]), {}))
     ours = zero_shot_logits(case.clip, case.images[0], case.input_ids)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
@@ -106,28 +123,24 @@ def test_stage_two(case: Case) -> None:
             tower: naive.chosen_layers(wide(prompts[tower]), LENGTHS[tower].tolist())
             for tower in LAYERS
         }
-        expected = np.asarray(slow_logits(case, case.images[0], chosen))
+        expected = np.asarray(slow_logits(case, channels_first(case.images[0]), chosen))
     ours = prompted_logits(case.clip, case.images[0], case.input_ids, prompts, LENGTHS)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
-def test_supernet_in_float64(case: Case) -> None:
+def test_supernet_in_float64(case: Case, slow_search: SlowSearch) -> None:
     """With parameters in float64 both agree to rounding: the mixture is exact, no approximation."""
     params = {"prompts": case.prompts, "alphas": case.alphas}
     with jax.enable_x64(True):
         clip = case.clip.replace(params=wide(case.clip.params))
         images = jnp.asarray(case.images[0], jnp.float64)
         ours = search_logits(clip, images, case.input_ids, **wide(params))
-        layers = {
-            tower: naive.supernet_layers(wide(case.prompts[tower]), wide(case.alphas[tower]))
-            for tower in LAYERS
-        }
-        expected = slow_logits(case, case.images[0], layers)
+        (_, expected), _ = slow_search(0, params)
         assert ours.dtype == jnp.float64
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-10)
 
 
-def test_two_alternating_steps(case: Case) -> None:
+def test_two_alternating_steps(case: Case, slow_search: SlowSearch) -> None:
     """Our float32 steps against float64 gradients and optimisers written out in NumPy."""
     settings = base.search()
     settings.max_context_length = T
@@ -148,7 +161,7 @@ def test_two_alternating_steps(case: Case) -> None:
         )
         losses.append([float(metrics["val"]["loss"]), float(metrics["train"]["loss"])])
 
-    expected, expected_losses = slow_steps(case)
+    expected, expected_losses = slow_steps(case, slow_search)
     np.testing.assert_allclose(losses, expected_losses, rtol=0, atol=1e-4)
     for group in ("alphas", "prompts"):
         for tower in LAYERS:
@@ -157,23 +170,22 @@ def test_two_alternating_steps(case: Case) -> None:
             )
 
 
-def slow_steps(case: Case) -> tuple[dict[str, Any], list[list[float]]]:
+def slow_steps(case: Case, gradient: SlowSearch) -> tuple[dict[str, Any], list[list[float]]]:
     """Two alternating steps: Adam (b1 0.5, b2 0.999) on alpha, SGD with momentum on the prompts."""
     rate, decay = 3.5e-3, 5e-4
     losses = []
     with jax.enable_x64(True):
-        gradient = jax.value_and_grad(slow_loss, argnums=2)
         params = jax.tree.map(np.float64, {"prompts": case.prompts, "alphas": case.alphas})
         mean, square, momentum = ({tower: 0.0 for tower in LAYERS} for _ in range(3))
         for step in (1, 2):
-            val_loss, gradients = gradient(case, 2 * step - 2, params)
+            (val_loss, _), gradients = gradient(2 * step - 2, params)
             for tower, g in gradients["alphas"].items():
                 mean[tower] = 0.5 * mean[tower] + 0.5 * np.asarray(g)
                 square[tower] = 0.999 * square[tower] + 0.001 * np.asarray(g) ** 2
                 update = mean[tower] / (1 - 0.5**step)
                 update /= np.sqrt(square[tower] / (1 - 0.999**step)) + 1e-8
                 params["alphas"][tower] = params["alphas"][tower] - rate * update
-            train_loss, gradients = gradient(case, 2 * step - 1, params)
+            (train_loss, _), gradients = gradient(2 * step - 1, params)
             for tower, g in gradients["prompts"].items():
                 momentum[tower] = (
                     0.9 * momentum[tower] + np.asarray(g) + decay * params["prompts"][tower]
