@@ -70,6 +70,8 @@ def _check_config_file() -> None:
 
 def _words(error: BaseException) -> str:
     """The part of the flag libraries' messages that says what was wrong."""
+    if error.args and isinstance(error.args[0], KeyError):  # wrapped by ml_collections
+        return _words(error.args[0])
     text = str(error.args[0]) if error.args else str(error)
     # ml_collections puts the whole traceback of a failing config file into its message.
     if (ours := text.rpartition("ConfigError: "))[1]:
@@ -78,7 +80,9 @@ def _words(error: BaseException) -> str:
         return f"the config has no field {field[2]!r}; did you mean {field[1]!r}?"
     if missing := re.search(r"flag --(\w+)=None: ", text):
         return f"--{missing[1]} is needed; --help lists the flags."
-    return f"the config has no field {text}." if isinstance(error, KeyError) else text
+    if isinstance(error, KeyError):
+        return f"the config has no field {text}; see dpl_jax/config.py."
+    return text
 
 
 def _call(main: Callable[[], None]) -> None:

@@ -229,6 +229,7 @@ def launch(*arguments):
     ("flags", "message"),
     [
         (["--config.search.epoch=2"], "no field 'epoch'; did you mean 'epochs'"),
+        (["--config.search.T=2"], "no field 'T'; see dpl_jax/config.py"),
         (["--config.search.max_context_length=0"], "must be at least 1"),
         (["--config.data.name=nothing"], "'nothing'; known are"),
         (["--config.data.shots=500"], "500 shots were asked for"),
