@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
 from dpl_jax.clip.config import ClipConfig, read_config
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import Params, load_params
-from dpl_jax.errors import ConfigError, WeightsError, WeightsNotFoundError
+from dpl_jax.errors import ConfigError, WeightsNotFoundError
 
 TINY_CLIP = "tiny"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip"
@@ -124,10 +122,3 @@ def _download(hub_id: str, revision: str | None) -> Path:
             "of that repository into a folder and set --config.clip.path to it; or run the "
             "embedded default, which needs no download: --config=configs/digits.py"
         ) from error
-
-
-def check_finite(params: Params, source: str) -> None:
-    """Raises WeightsError when a frozen parameter is not finite."""
-    finite = jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), params)
-    if not all(jax.tree.leaves(finite)):
-        raise WeightsError(f"{source} holds weights that are not finite; download it again.")

@@ -65,7 +65,7 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
 
     Raises:
       WeightsNotFoundError: when there is no safetensors file.
-      WeightsError: with the list of names that are missing, unknown or of a wrong shape.
+      WeightsError: naming all that are missing, unknown, of a wrong shape or not finite.
     """
     stored = _read_tensors(folder)
     entries = layout(config)
@@ -78,13 +78,15 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
         shape = expected[path] if layer is None else expected[path][1:]
         if tensor.shape != shape:
             wrong.append(f"{name}: {stored[name].shape}, expected {_to_stored_shape(shape, kind)}")
+        elif not np.isfinite(tensor).all():
+            wrong.append(f"{name}: not finite")
         elif layer is None:
             leaves[path] = tensor
         else:
             leaves.setdefault(path, []).append(tensor)
     if wrong:
         raise WeightsError(
-            f"{folder}: weights do not have the shapes config.json asks for:\n  "
+            f"{folder}: the weights are damaged, or config.json is not that of these weights:\n  "
             + "\n  ".join(wrong)
         )
     arrays = {k: np.stack(v) if isinstance(v, list) else v for k, v in leaves.items()}

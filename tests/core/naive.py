@@ -15,7 +15,7 @@ import numpy as np
 
 LEGACY_EOS_ID = 2
 # A layer's prompts: the weight of each candidate, and the rows (m, D) of each.
-Layer = tuple[Sequence[Any], Sequence[Any]]
+Layer = tuple[Any, Sequence[Any]]
 
 
 def naive_attention(query: Any, key: Any, value: Any, mask: Any = None) -> jax.Array:

@@ -117,7 +117,7 @@ def test_zero_shot(case: Case) -> None:
 
 
 def test_stage_two(case: Case) -> None:
-    prompts = {tower: rows[:, :T] for tower, rows in case.prompts.items()}
+    prompts = {tower: jnp.asarray(rows[:, :T]) for tower, rows in case.prompts.items()}
     with jax.enable_x64(True):
         chosen = {
             tower: naive.chosen_layers(wide(prompts[tower]), LENGTHS[tower].tolist())
@@ -176,7 +176,7 @@ def slow_steps(case: Case, gradient: SlowSearch) -> tuple[dict[str, Any], list[l
     losses = []
     with jax.enable_x64(True):
         params = jax.tree.map(np.float64, {"prompts": case.prompts, "alphas": case.alphas})
-        mean, square, momentum = ({tower: 0.0 for tower in LAYERS} for _ in range(3))
+        mean, square, momentum = ({tower: np.zeros(()) for tower in LAYERS} for _ in range(3))
         for step in (1, 2):
             (val_loss, _), gradients = gradient(2 * step - 2, params)
             for tower, g in gradients["alphas"].items():

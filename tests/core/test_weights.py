@@ -81,6 +81,14 @@ def test_wrong_shapes_are_listed(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_listed(tmp_path: Path, value: float) -> None:
+    tensors = random_tensors(CONFIG)
+    tensors[BIAS][3] = value
+    with pytest.raises(WeightsError, match=f"{BIAS}: not finite"):
+        load_params(folder_of(tmp_path, tensors), SIZES)
+
+
 def test_position_ids_are_no_weights(tmp_path: Path) -> None:
     tensors = random_tensors(CONFIG)
     expected = load_params(folder_of(tmp_path, tensors), SIZES)

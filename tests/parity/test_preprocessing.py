@@ -1,7 +1,9 @@
 """The test transform against the image processor that transformers pairs with a CLIPModel."""
 
 from pathlib import Path
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 import PIL.ImageFilter
@@ -13,16 +15,14 @@ transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(params=[224, 336])
-def processor(request: pytest.FixtureRequest) -> object:
+def processor(request: pytest.FixtureRequest) -> Any:
     side = request.param
     crop = {"height": side, "width": side}
     return transformers.CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop)
 
 
 @pytest.mark.parametrize(("width", "height"), [(500, 375), (375, 500), (300, 300), (160, 480)])
-def test_pixels_equal_transformers(
-    processor: object, tmp_path: Path, width: int, height: int
-) -> None:
+def test_pixels_equal_transformers(processor: Any, tmp_path: Path, width: int, height: int) -> None:
     """From the file that save_pretrained writes, on a smooth image, up to one grey level.
 
     The margins are whole: half a pixel goes the other way in transformers than in CLIP's own code.
@@ -34,7 +34,9 @@ def test_pixels_equal_transformers(
     image = PIL.Image.fromarray(noise).filter(PIL.ImageFilter.GaussianBlur(3))
     expected = processor(image, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
     pixels = resize_and_crop(image, preprocessing)
-    ours = np.asarray(normalise(pixels[None], preprocessing.mean, preprocessing.std))[0]
+    ours = np.asarray(normalise(jnp.asarray(pixels[None]), preprocessing.mean, preprocessing.std))[
+        0
+    ]
     assert ours.shape == expected.shape == (side, side, 3)
     level = 1 / 255 / min(preprocessing.std)
     difference = np.abs(ours - expected)
