@@ -50,7 +50,7 @@ class Scale(NamedTuple):
     epochs: int
 
 
-FULL = Scale(VIT_B16, classes=100, many_classes=(10, 100, 1000), rounds=5, epochs=20)
+FULL = Scale(VIT_B16, classes=100, many_classes=(10, 100, 1000), rounds=3, epochs=20)
 QUICK = Scale(SMALL, classes=20, many_classes=(5, 20, 40), rounds=3, epochs=1)
 
 

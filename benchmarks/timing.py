@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 Run = Callable[[], Any]
 # Rounds at most as long as this in all, whatever number of them is asked for.
-SECONDS_FOR_ROUNDS = 120.0
+SECONDS_FOR_ROUNDS = 90.0
 
 
 class Timing(NamedTuple):
@@ -33,13 +34,14 @@ def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Timing]:
       runs: by name; each is called without arguments, and its result awaited.
       rounds: at least 1; fewer are made when a round takes long.
     """
-    for run in runs.values():
-        seconds(run)
+    for name, run in runs.items():
+        _tell(name, "compiled and run in", seconds(run))
     taken: dict[str, list[float]] = {name: [] for name in runs}
     started = time.perf_counter()
     for _ in range(rounds):
         for name, run in runs.items():
             taken[name].append(seconds(run))
+            _tell(name, "took", taken[name][-1])
         if time.perf_counter() - started > SECONDS_FOR_ROUNDS:
             break
     return {name: Timing(tuple(values)) for name, values in taken.items()}
@@ -50,6 +52,11 @@ def seconds(run: Run) -> float:
     start = time.perf_counter()
     jax.block_until_ready(run())
     return time.perf_counter() - start
+
+
+def _tell(name: str, what: str, taken: float) -> None:
+    """One line of progress, beside the tables."""
+    print(f"  {name} {what} {taken:.3g} s", file=sys.stderr, flush=True)
 
 
 def ratio(slow: Timing, fast: Timing) -> float:
