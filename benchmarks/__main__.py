@@ -1,6 +1,6 @@
 """Measures dpl_jax beside other ways in one process, and writes the tables to the documentation.
 
-    python -m benchmarks                  # everything, at ViT-B/16's sizes; about 20 minutes
+    python -m benchmarks                  # everything, at ViT-B/16's sizes
     python -m benchmarks growth prefix    # some of it
     python -m benchmarks --quick          # small sizes, to see that all runs; writes nothing
 
