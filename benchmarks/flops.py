@@ -37,10 +37,8 @@ def _count(jaxpr: core.Jaxpr) -> int:
 def _of_equation(equation: core.JaxprEqn) -> int:
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return (
-            2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[i] for i in contracted)
-        )
+        left, result = _shape(equation.invars[0]), _shape(equation.outvars[0])
+        return 2 * math.prod(result) * math.prod(left[axis] for axis in contracted)
     times = equation.params["length"] if equation.primitive.name == "scan" else 1
     return times * sum(_count(inner) for inner in _inner(equation))
 

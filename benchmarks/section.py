@@ -40,18 +40,38 @@ class Scale(NamedTuple):
       classes: C where it does not vary.
       many_classes: C of the growth with the number of classes.
       rounds: repeats of everything that takes turns.
-      epochs: of each stage of the runs trained as members.
+      lengths: T of the runs trained as members.
+      seeds: of the same runs.
+      epochs: of each of their two stages.
     """
 
     config: ClipConfig
     classes: int
     many_classes: tuple[int, ...]
     rounds: int
+    lengths: tuple[int, ...]
+    seeds: tuple[int, ...]
     epochs: int
 
 
-FULL = Scale(VIT_B16, classes=100, many_classes=(10, 100, 1000), rounds=3, epochs=20)
-QUICK = Scale(SMALL, classes=20, many_classes=(5, 20, 40), rounds=3, epochs=1)
+FULL = Scale(
+    VIT_B16,
+    classes=100,
+    many_classes=(10, 100, 1000),
+    rounds=3,
+    lengths=(2, 4, 6, 8, 10),
+    seeds=(1, 2, 3),
+    epochs=20,
+)
+QUICK = Scale(
+    SMALL,
+    classes=20,
+    many_classes=(5, 20, 40),
+    rounds=3,
+    lengths=(1, 2),
+    seeds=(1, 2),
+    epochs=1,
+)
 
 
 def dtypes() -> tuple[str, ...]:
