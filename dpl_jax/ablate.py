@@ -16,7 +16,7 @@ from dpl_jax.ablation_report import plot
 from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.data.split import save_lists
 from dpl_jax.errors import ConfigError
-from dpl_jax.evaluate import predict, score
+from dpl_jax.evaluate import predict
 from dpl_jax.json_files import write_json
 from dpl_jax.logits import NO_PROMPTS, TowerPrompts, discrete, mixed
 from dpl_jax.loop import run_epochs
@@ -35,6 +35,7 @@ from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run
+from dpl_jax.scores import score
 from dpl_jax.steps import Metrics, Params, State
 
 Start = Callable[[Sequence[Member]], State]

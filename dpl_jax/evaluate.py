@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from sklearn.metrics import f1_score
 
 from dpl_jax import checkpoints
 from dpl_jax.attention import LayerPrompts
@@ -33,6 +32,7 @@ from dpl_jax.logits import (
 )
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import read_config
+from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing
 
 SPLITS = ("train", "val", "test")
@@ -79,8 +79,8 @@ def evaluate(
         the new classes (prompts do not depend on the classes).
 
     Returns:
-      ``{"images": n, "sha256": .., "zero_shot": {..}, "dpl": {..}}``, each with accuracy and
-      macro_f1 (0 to 1) and per_class accuracy.
+      ``{"images": n, "sha256": .., "zero_shot": {..}, "dpl": {..}}``, each as
+      :func:`dpl_jax.scores.score` gives them.
 
     Raises:
       DplError: for anything that the user can put right; the message says how.
@@ -143,26 +143,6 @@ def predict(
             bar.update(min(len(labels) * size, len(items)))
     joined = {name: np.concatenate(batches) for name, batches in logits.items()}
     return joined, np.concatenate(labels)
-
-
-def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracy, macro-averaged F1 and per-class accuracy, all 0 to 1.
-
-    Args:
-      logits: (n, C).
-      labels: (n,).
-    """
-    predicted = logits.argmax(axis=-1)
-    correct = predicted == labels
-    classes = range(logits.shape[1])
-    per_class = [
-        float(correct[labels == c].mean()) if (labels == c).any() else None for c in classes
-    ]
-    return {
-        "accuracy": float(correct.mean()),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-        "per_class": per_class,
-    }
 
 
 @functools.partial(jax.jit, static_argnames="preprocessing")
