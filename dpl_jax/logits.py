@@ -20,6 +20,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
+from dpl_jax.errors import ConfigError
 from dpl_jax.input_checks import (
     check_alphas,
     check_images,
@@ -99,26 +100,53 @@ def discrete(prompts: Mapping[str, jax.Array], lengths: Mapping[str, Any]) -> To
     return {tower: discrete_prompts(prompts[tower], lengths[tower]) for tower in TOWERS}
 
 
-def image_features(clip: Clip, images: jax.Array, prompts: LayerPrompts | None = None) -> jax.Array:
-    """Image features (B, projection_dim) of normalised images (B, H, W, 3), not normalised."""
+def image_features(
+    clip: Clip,
+    images: jax.Array,
+    prompts: LayerPrompts | None = None,
+    tokens: jax.Array | None = None,
+) -> jax.Array:
+    """Image features (B, projection_dim) of normalised images (B, H, W, 3), not normalised.
+
+    Learned ``tokens`` (L, n, D) stand in the sequence of the first L layers.
+    """
     encode = functools.partial(_image_features, clip.config, clip.dtype, clip.remat)
-    return encode(clip.params["image"], images, prompts)
+    return encode(clip.params["image"], images, prompts, tokens)
 
 
-def text_features(clip: Clip, texts: Texts | Any, prompts: LayerPrompts | None = None) -> jax.Array:
-    """Text features (C, projection_dim) of :class:`Texts` or token ids (C, S), not normalised."""
+def text_features(
+    clip: Clip,
+    texts: Texts | Any,
+    prompts: LayerPrompts | None = None,
+    tokens: jax.Array | None = None,
+) -> jax.Array:
+    """Text features (C, projection_dim) of :class:`Texts` or token ids (C, S), not normalised.
+
+    Learned ``tokens`` (L, n, D), or (L, C, n, D) for each class its own, stand in the sequence of
+    the first L layers, behind the start-of-text.
+
+    Raises:
+      ConfigError: for learned tokens in texts whose prefix was taken out.
+    """
     if not isinstance(texts, Texts):
         texts = prepare_texts(texts, clip.config.text)
+    if tokens is not None and texts.prefix is not None:
+        raise ConfigError("Learned tokens need whole texts: Texts without a prefix.")
     encode = functools.partial(_text_features, clip.config, clip.dtype, clip.remat)
     if clip.class_chunks == 1:
-        return encode(clip.params["text"], texts, prompts)
+        return encode(clip.params["text"], texts, prompts, tokens)
+    own_tokens = None  # (C, L, n, D) where each class has its own
+    if tokens is not None and tokens.ndim == 4:
+        own_tokens = tokens.swapaxes(0, 1)
 
     @jax.checkpoint
-    def encode_chunk(ids_and_ends: tuple[jax.Array, jax.Array]) -> jax.Array:
-        chunk = Texts(*ids_and_ends, texts.prefix)
-        return encode(clip.params["text"], chunk, prompts)
+    def encode_chunk(chunk: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+        ids, end, own = chunk
+        rows = tokens if own is None else own.swapaxes(0, 1)  # (L, C/c, n, D)
+        return encode(clip.params["text"], Texts(ids, end, texts.prefix), prompts, rows)
 
-    return in_chunks(encode_chunk, (texts.input_ids, texts.end), clip.class_chunks)
+    chunks = (texts.input_ids, texts.end, own_tokens)
+    return in_chunks(encode_chunk, chunks, clip.class_chunks)
 
 
 def class_logits(
@@ -153,9 +181,10 @@ def _image_features(
     params: Params,
     images: jax.Array,
     prompts: LayerPrompts | None,
+    tokens: jax.Array | None,
 ) -> jax.Array:
     tower = image_tower(config, dtype=_compute_dtype(dtype), remat=remat)
-    return tower.apply({"params": params}, images, prompts)
+    return tower.apply({"params": params}, images, prompts, tokens)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -166,10 +195,11 @@ def _text_features(
     params: Params,
     texts: Texts,
     prompts: LayerPrompts | None,
+    tokens: jax.Array | None,
 ) -> jax.Array:
     tower = text_tower(config, dtype=_compute_dtype(dtype), remat=remat)
     variables = {"params": params}
-    return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix)
+    return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix, tokens)
 
 
 def in_chunks(function: Callable[[Any], jax.Array], inputs: Any, chunks: int) -> jax.Array:

@@ -13,9 +13,12 @@ import jax.numpy as jnp
 
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.learned_tokens import append_tokens, put_tokens
 from dpl_jax.clip.transformer import Layers, layer_norm
 
 EMBEDDING = nn.initializers.normal(0.02)
+# Where learned tokens stand in a text: behind the start-of-text.
+TEXT_TOKENS_AT = 1
 
 
 class ImageTower(nn.Module):
@@ -27,8 +30,16 @@ class ImageTower(nn.Module):
     remat: bool = False
 
     @nn.compact
-    def __call__(self, images: jax.Array, prompts: LayerPrompts | None = None) -> jax.Array:
-        """Maps normalised images (B, H, W, 3) to image features (B, projection_dim)."""
+    def __call__(
+        self,
+        images: jax.Array,
+        prompts: LayerPrompts | None = None,
+        tokens: jax.Array | None = None,
+    ) -> jax.Array:
+        """Maps normalised images (B, H, W, 3) to image features (B, projection_dim).
+
+        Learned ``tokens`` (L, n, D) of the first L layers stand behind the patches.
+        """
         config, width = self.config, self.config.hidden_size
         patches = to_patches(images, config.patch_size)  # (B, S-1, patch * patch * 3)
         x = nn.Dense(width, use_bias=False, dtype=self.dtype, name="patch_embedding")(patches)
@@ -36,10 +47,13 @@ class ImageTower(nn.Module):
         class_tokens = jnp.broadcast_to(class_token, (x.shape[0], 1, width))  # (B, 1, D)
         x = jnp.concatenate([class_tokens, x], axis=1)  # (B, S, D)
         x = x + self.param("position_embedding", EMBEDDING, (config.grid**2 + 1, width))
+        patches_end = x.shape[1]
+        if tokens is not None:
+            x = append_tokens(x, tokens[0])  # (B, S + n, D)
         x = layer_norm(config, "pre_layernorm")(x)
         first = jnp.zeros(x.shape[0], jnp.int32)
         encoder = Layers(config, self.dtype, self.remat, name="encoder")
-        x, _ = encoder(x, first, prompts=prompts)  # (B, 1, D)
+        x, _ = encoder(x, first, prompts=prompts, tokens=tokens, tokens_at=patches_end)  # (B, 1, D)
         x = layer_norm(config, "post_layernorm")(x[:, 0])  # (B, D)
         return nn.Dense(self.projection_dim, use_bias=False, dtype=self.dtype, name="projection")(x)
 
@@ -59,6 +73,7 @@ class TextTower(nn.Module):
         end: jax.Array,
         prompts: LayerPrompts | None = None,
         prefix: jax.Array | None = None,
+        tokens: jax.Array | None = None,
     ) -> jax.Array:
         """Encodes texts; what they all begin with is encoded once.
 
@@ -69,6 +84,8 @@ class TextTower(nn.Module):
           end: (C,) positions of the end-of-text in ``input_ids``.
           prompts: of every layer.
           prefix: (L,) token ids that stand before those of every text, or None.
+          tokens: (L, n, D) learned tokens of the first L layers, or (L, C, n, D) for each text its
+            own; they stand at the positions 1..n, and the texts then have no prefix.
 
         Returns:
           (C, projection_dim) features.
@@ -86,7 +103,10 @@ class TextTower(nn.Module):
             start = embed(prefix[None]) + positions[:before]  # (1, L, D)
             keys_values = encoder(start, prompts=prompts, mask=causal_mask(before))[1]
             shared = jax.tree.map(lambda leaf: leaf[:, 0], keys_values)  # (N, L, H, d)
-        x = embed(input_ids) + positions[before : before + length]  # (C, S, D)
+        x = embed(input_ids)
+        if tokens is not None:
+            x = put_tokens(x, (tokens[0], True), TEXT_TOKENS_AT)
+        x = x + positions[before : before + length]  # (C, S, D)
         x, _ = encoder(
             x,
             end,
@@ -94,6 +114,8 @@ class TextTower(nn.Module):
             shared=shared,
             mask=causal_mask(length),
             read_mask=(jnp.arange(length) <= end[:, None])[:, None, None],  # (C, 1, 1, S)
+            tokens=tokens,
+            tokens_at=TEXT_TOKENS_AT,
         )  # (C, 1, D)
         x = layer_norm(config, "final_layer_norm")(x[:, 0])  # (C, D)
         return nn.Dense(self.projection_dim, use_bias=False, dtype=self.dtype, name="projection")(x)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from dpl_jax.attention import LayerPrompts, Shared, attention, prompted_attention
 from dpl_jax.clip.config import TowerConfig
+from dpl_jax.clip.learned_tokens import deeper_tokens, put_tokens
 
 
 def layer_norm(config: TowerConfig, name: str) -> nn.LayerNorm:
@@ -127,6 +128,8 @@ class Layers(nn.Module):
         shared: Shared | None = None,
         mask: jax.Array | None = None,
         read_mask: jax.Array | None = None,
+        tokens: jax.Array | None = None,
+        tokens_at: int = 0,
     ) -> tuple[jax.Array, Shared]:
         """Runs all layers.
 
@@ -137,6 +140,9 @@ class Layers(nn.Module):
           prompts: every leaf with a leading axis N.
           shared: keys and values (N, K, H, d) that all rows see, of every layer.
           mask: of all layers but the last; ``read_mask``, that of the last, has one query.
+          tokens: (L, n, D) or (L, B, n, D), learned tokens of the first L layers. ``x`` has those
+            of the first already; each deeper layer replaces what became of them by its own.
+          tokens_at: position of the n tokens in the sequence.
 
         Returns:
           (B, 1, D) hidden states at ``read`` and no keys and values; or, without ``read``,
@@ -147,7 +153,8 @@ class Layers(nn.Module):
         stacked = self.param("layers", _init_stack, block, x, last + 1)
 
         def layer(x: jax.Array, inputs: Any) -> tuple[jax.Array, Shared | None]:
-            number, prompts, shared = inputs
+            number, prompts, shared, own = inputs
+            x = put_tokens(x, own, tokens_at)
             x, keys_values = block.apply(_layer_of(stacked, number), x, prompts, shared, mask)
             return x, (keys_values if read is None else None)
 
@@ -155,11 +162,12 @@ class Layers(nn.Module):
         # elementwise work again: as quick as writing and reading them, in a third of the memory.
         kept = None if self.remat else jax.checkpoint_policies.dots_with_no_batch_dims_saveable
         layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
-        inputs = (jnp.arange(last + 1), prompts, shared)
+        inputs = (jnp.arange(last + 1), prompts, shared, deeper_tokens(tokens, last + 1))
         if read is None:
             return jax.lax.scan(layer, x, inputs)
         x, _ = jax.lax.scan(layer, x, jax.tree.map(lambda leaf: leaf[:-1], inputs))
-        _, prompts, shared = jax.tree.map(lambda leaf: leaf[-1], inputs)
+        _, prompts, shared, own = jax.tree.map(lambda leaf: leaf[-1], inputs)
+        x = put_tokens(x, own, tokens_at)
         return block.apply(_layer_of(stacked, last), x, prompts, shared, read_mask, read)
 
 

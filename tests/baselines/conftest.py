@@ -1,0 +1,47 @@
+"""A small random CLIP with more layers than the core's, its classes and images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dpl_jax import Clip, load_clip
+from dpl_jax.data.split import Dataset
+from tests.core.small_clip import random_tensors, small_config, write_clip
+
+CONFIG = small_config(text={"num_hidden_layers": 3}, vision={"num_hidden_layers": 4})
+
+
+@pytest.fixture(scope="session")
+def config() -> dict[str, Any]:
+    return CONFIG
+
+
+@pytest.fixture(scope="session")
+def tensors() -> dict[str, np.ndarray]:
+    return random_tensors(CONFIG, seed=5)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray]) -> Clip:
+    folder: Path = tmp_path_factory.mktemp("clip")
+    return load_clip(write_clip(folder, CONFIG, tensors))
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """Three classes with names of unequal length; letters are this CLIP's tokens."""
+    return Dataset(
+        name="small",
+        train=(),
+        val=(),
+        test=(),
+        classnames=("red_cat", "dog", "a bird"),
+        template="a picture of {}, tame.",
+    )
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    return np.random.default_rng(6).standard_normal((2, 16, 16, 3)).astype(np.float32)
