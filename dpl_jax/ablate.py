@@ -192,7 +192,7 @@ def _results(
         alphas = limit_alphas(params["alphas"], longest)
         methods[f"supernet {member}"] = mixed(params["prompts"], alphas)
         methods[f"dpl {member}"] = discrete(trained[member].params["prompts"], lengths[member])
-    logits, labels = predict(pool.inputs.clip, sampled, sampled.test, methods, config)
+    logits, labels, _ = predict(pool.inputs.clip, sampled, sampled.test, methods, config)
     scores = {name: score(values, labels) for name, values in logits.items()}
     members = [
         _found(member, searched[member], trained[member], lengths[member])

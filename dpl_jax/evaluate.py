@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,12 +31,28 @@ from dpl_jax.logits import (
     mixed,
     text_features,
 )
+from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
+from dpl_jax.relaxation import finished_alphas
 from dpl_jax.run_folder import read_config
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing
 
 SPLITS = ("train", "val", "test")
+
+
+class Predicted(NamedTuple):
+    """Class logits of the images that could be read.
+
+    Attributes:
+      logits: (n, C) of each method.
+      labels: (n,).
+      read: (items,) bool; an unreadable image that was skipped has False, and no logits.
+    """
+
+    logits: dict[str, np.ndarray]
+    labels: np.ndarray
+    read: np.ndarray
 
 
 class Trained(NamedTuple):
@@ -62,9 +79,11 @@ def load_trained(run: Path) -> Trained:
     clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     tree = checkpoints.load(run).tree
     params = jax.tree.map(jnp.asarray, tree["params"])
-    searched = "alphas" in params
-    prompts = mixed(**params) if searched else discrete(params["prompts"], tree["lengths"])
-    return Trained(config, clip, prompts)
+    if "alphas" not in params:
+        return Trained(config, clip, discrete(params["prompts"], tree["lengths"]))
+    if read_json(run / "results.json")["kind"] == "search":
+        params["alphas"] = finished_alphas(params["alphas"], config.search)
+    return Trained(config, clip, mixed(**params))
 
 
 def evaluate(
@@ -95,10 +114,12 @@ def evaluate(
     if not items:
         raise ConfigError(f"{dataset.name} has no {split} images.")
     methods = {"zero_shot": NO_PROMPTS, "dpl": trained.prompts}
-    logits, labels = predict(trained.clip, dataset, items, methods, trained.config)
-    scores = {name: score(values, labels) for name, values in logits.items()}
-    result = {"images": len(labels), "sha256": list_hash(items), **scores}
+    found = predict(trained.clip, dataset, items, methods, trained.config)
+    scores = {method: score(logits, found.labels) for method, logits in found.logits.items()}
+    result = {"images": len(found.labels), "sha256": list_hash(items), **scores}
     name = split if other is None else f"{dataset.name}-{data.classes}-{split}"
+    predictions = as_predictions(found, dataset, split, data)
+    save_predictions(run / "predictions" / f"{name}.npz", predictions)
     results = read_json(run / "results.json")
     results["evaluations"] = results.get("evaluations", {}) | {name: result}
     write_json(run / "results.json", results)
@@ -111,7 +132,7 @@ def predict(
     items: Sequence[Item],
     methods: Mapping[str, TowerPrompts],
     config: ConfigDict,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+) -> Predicted:
     """Class logits of several prompts in one pass over the images, read ahead in batches.
 
     Args:
@@ -120,16 +141,13 @@ def predict(
       items: images to classify.
       methods: the prompts of each method by its name.
       config: of the run.
-
-    Returns:
-      Logits (n, C) of each method, and labels (n,); n is less than the number of items only where
-      unreadable images are skipped.
     """
     preprocessing = clip_preprocessing(clip)
     classes = class_texts(clip, dataset)
     texts = {name: text_features(clip, classes, method["text"]) for name, method in methods.items()}
     logits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
     labels: list[np.ndarray] = []
+    reads: list[np.ndarray] = []
     data, size = config.data, config.evaluate.batch_size
     reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
     with progress(len(items), "evaluate", config.progress) as bar:
@@ -140,9 +158,24 @@ def predict(
                 scores = _image_logits(clip, batch.images, texts[name], image, preprocessing)
                 logits[name].append(np.asarray(scores)[read])
             labels.append(batch.labels[read])
+            reads.append(read)
             bar.update(min(len(labels) * size, len(items)))
     joined = {name: np.concatenate(batches) for name, batches in logits.items()}
-    return joined, np.concatenate(labels)
+    return Predicted(joined, np.concatenate(labels), np.concatenate(reads)[: len(items)])
+
+
+def as_predictions(found: Predicted, dataset: Dataset, split: str, data: ConfigDict) -> Predictions:
+    """What is kept of a prediction of ``dataset``'s ``split``, which ``data`` was read with."""
+    items = itertools.compress(getattr(dataset, split), found.read)
+    return Predictions(
+        dataset=dataset.name,
+        split=split,
+        data=data.to_dict(),
+        classnames=dataset.classnames,
+        names=tuple(item.name for item in items),
+        labels=found.labels,
+        logits=found.logits,
+    )
 
 
 @functools.partial(jax.jit, static_argnames="preprocessing")

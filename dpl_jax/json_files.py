@@ -1,13 +1,14 @@
-"""JSON files of a run: strict, written whole or not at all."""
+"""Files of a run, JSON above all: strict, written whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -50,13 +51,20 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes ``text`` to ``path`` atomically: to a temporary name, fsync, then a rename."""
+    """Writes ``text`` to ``path`` atomically, as UTF-8."""
+    with write_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def write_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a temporary file that takes the place of ``path``, after an fsync, if all goes well."""
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; a run's files follow the user's umask like any other.
