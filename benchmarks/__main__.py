@@ -22,6 +22,7 @@ from benchmarks.report import machine, write
 from benchmarks.section import FULL, QUICK, Scale, Section
 from benchmarks.steps import baselines, growth
 from dpl_jax.compilation_cache import use_compilation_cache
+from dpl_jax.member_groups import use_all_cores
 from dpl_jax.table import print_table
 
 BENCHMARKS: dict[str, Callable[[Scale], list[Section]]] = {
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Scale], list[Section]]] = {
 def main() -> None:
     """Runs the benchmarks that the command line names, each one's tables as soon as it is done."""
     arguments = _arguments()
+    use_all_cores()  # for the members; everything else runs on the first device
     print(machine(), flush=True)
     # Shapes are compiled anew only where that is what is measured (members).
     use_compilation_cache()

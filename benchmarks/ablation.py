@@ -12,10 +12,12 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from benchmarks.section import Row, Scale, Section
 from benchmarks.timing import seconds
 from configs import digits
+from dpl_jax.member_groups import group_members
 from dpl_jax.members import (
     Member,
     cut_supernet,
     member_params,
+    place,
     search_members_epoch,
     search_states,
     train_members_epoch,
@@ -61,16 +63,19 @@ def run_together(config: ConfigDict, pool: Pool, runs: list[Member]) -> State:
     """All runs at once; returns the states after stage 2."""
     search, train = FrozenConfigDict(config.search), FrozenConfigDict(config.train)
     clip = pool.inputs.clip.config
-    states = search_states(runs, clip, search, pool.steps_per_epoch(search.batch_size))
+    size, mesh = group_members(config, pool, runs)
+    group = [*runs, *[runs[-1]] * (size - len(runs))]
+    states = search_states(group, clip, search, pool.steps_per_epoch(search.batch_size))
+    states = place(states, mesh)
     for epoch in range(search.epochs):
-        states, _ = search_members_epoch(states, pool, runs, search, epoch)
+        states, _ = search_members_epoch(states, pool, group, search, epoch, mesh)
     lengths: dict[Member, HostTree] = {}
-    for index, run in enumerate(runs):
-        params = cut_supernet(member_params(states, index), run.max_context_length)
-        lengths[run] = choose_lengths(params["alphas"])[0]
-    states = train_states(runs, lengths, clip, train, pool.steps_per_epoch(train.batch_size))
+    for run, params in zip(group, member_params(states), strict=True):
+        lengths[run] = choose_lengths(cut_supernet(params, run.max_context_length)["alphas"])[0]
+    states = train_states(group, lengths, clip, train, pool.steps_per_epoch(train.batch_size))
+    states = place(states, mesh)
     for epoch in range(train.epochs):
-        states, _ = train_members_epoch(states, pool, runs, train, epoch)
+        states, _ = train_members_epoch(states, pool, group, train, epoch, mesh)
     return states
 
 

@@ -6,6 +6,7 @@ a loop and its elementwise work computed again for the gradient, as in dpl_jax.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -111,7 +112,7 @@ def _layers(
         y = activation(config.hidden_act, _dense(params["fc1"], y))
         return x + _dense(params["fc2"], y), None
 
-    # The scores and the elementwise work of T+1 attentions would not fit into memory.
+    # Nor would the elementwise work of a whole tower.
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
     layer = jax.checkpoint(layer, policy=policy, prevent_cse=False)
     return jax.lax.scan(layer, x, (stacked, prompts, alphas))[0]
@@ -152,9 +153,9 @@ def _attention(
         y = _dense(params[name], y)
         return y.reshape(*y.shape[:-1], heads, -1)  # (B, S, H, d)
 
-    attended = jax.nn.dot_product_attention(
-        split("query", queries), split("key", seen), split("value", seen), mask=mask
-    )
+    # The scores of T+1 attentions at once would not fit into memory.
+    attend = jax.checkpoint(functools.partial(jax.nn.dot_product_attention, mask=mask))
+    attended = attend(split("query", queries), split("key", seen), split("value", seen))
     return _dense(params["out"], attended.reshape(queries.shape))
 
 

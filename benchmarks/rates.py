@@ -46,7 +46,7 @@ def _prefix(scale: Scale, dtype: str) -> Section:
         name: functools.partial(tower, params["prompts"]["text"], params, problem.clip, value)
         for name, value in texts.items()
     }
-    timings = interleaved(runs, scale.rounds)
+    timings = interleaved(runs, 3 * scale.rounds)
     whole_length = ratio(timings["77 tokens"], timings["shared prefix"])
     saved = 1 - 1 / ratio(timings["no shared prefix"], timings["shared prefix"])
     rows = [

@@ -14,6 +14,9 @@ import jax.numpy as jnp
 Run = Callable[[], Any]
 # Rounds at most as long as this in all, whatever number of them is asked for.
 SECONDS_FOR_ROUNDS = 90.0
+# Calls quicker than this (compilation included) are made twice and timed the second time: memory
+# that a larger program has just given back costs the next one page faults.
+WARMED_SECONDS = 30.0
 
 
 class Timing(NamedTuple):
@@ -34,12 +37,18 @@ def interleaved(runs: Mapping[str, Run], rounds: int) -> dict[str, Timing]:
       runs: by name; each is called without arguments, and its result awaited.
       rounds: at least 1; fewer are made when a round takes long.
     """
+    quick = set()
     for name, run in runs.items():
-        _tell(name, "compiled and run in", seconds(run))
+        first = seconds(run)
+        _tell(name, "compiled and run in", first)
+        if first < WARMED_SECONDS:
+            quick.add(name)
     taken: dict[str, list[float]] = {name: [] for name in runs}
     started = time.perf_counter()
     for _ in range(rounds):
         for name, run in runs.items():
+            if name in quick:
+                jax.block_until_ready(run())
             taken[name].append(seconds(run))
             _tell(name, "took", taken[name][-1])
         if time.perf_counter() - started > SECONDS_FOR_ROUNDS:

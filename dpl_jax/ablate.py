@@ -5,10 +5,9 @@ All combinations run as members of one program, see :mod:`dpl_jax.members`.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -19,37 +18,23 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.json_files import write_json
 from dpl_jax.logits import NO_PROMPTS, TowerPrompts, discrete, mixed
-from dpl_jax.loop import run_epochs
+from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
 from dpl_jax.members import (
     Member,
     cut_supernet,
-    group_size,
-    member_params,
     search_members_epoch,
     search_states,
     train_members_epoch,
     train_states,
 )
-from dpl_jax.metrics_log import read_metrics
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.scores import score
-from dpl_jax.steps import Metrics, Params, State
+from dpl_jax.steps import Metrics, State
 
-Start = Callable[[Sequence[Member]], State]
-RunEpoch = Callable[[State, Sequence[Member], int], tuple[State, Metrics]]
-
-
-class Outcome(NamedTuple):
-    """What a stage made of one member: its parameters, and the last epoch's mean losses."""
-
-    params: Params
-    metrics: dict[str, float]
-
-
-Outcomes = dict[Member, Outcome]
+Outcomes = Mapping[Member, Outcome]
 
 
 def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
@@ -70,14 +55,14 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     config = config.copy_and_resolve_references()
     config.search.max_context_length = max(config.ablate.max_context_length)
     pool = load_pool(config, seeds, hold_out=True)
-    size = group_size(config, pool, members)
+    grouping = group_members(config, pool, members)
     name = run_name(config).rpartition("-seed")[0]
     with open_run(workdir, "ablate", config, name=name) as run:
         _save_lists(run, pool)
-        searched = search_members(run, config, pool, members, size)
+        searched = search_members(run, config, pool, members, grouping)
         lengths = {member: _chosen(member, searched[member])[0] for member in members}
         all_shots = load_pool(config, seeds, hold_out=False)
-        trained = train_members(run, config, all_shots, members, lengths, size)
+        trained = train_members(run, config, all_shots, members, lengths, grouping)
         found = _results(config, pool, searched, trained, lengths)
         write_json(run.path / "ablation.json", found)
         plot(found, run.path / "ablation")
@@ -106,9 +91,13 @@ def list_members(config: ConfigDict) -> list[Member]:
 
 
 def search_members(
-    run: RunFolder, config: ConfigDict, pool: Pool, members: Sequence[Member], size: int
+    run: RunFolder,
+    config: ConfigDict,
+    pool: Pool,
+    members: Sequence[Member],
+    grouping: Grouping,
 ) -> Outcomes:
-    """Stage 1 of all members, in groups of ``size``; ``config`` has the longest T."""
+    """Stage 1 of all members, in groups; ``config`` has the longest T."""
     search, clip = FrozenConfigDict(config.search), pool.inputs.clip.config
     steps = pool.steps_per_epoch(search.batch_size)
 
@@ -116,9 +105,11 @@ def search_members(
         return search_states(group, clip, search, steps)
 
     def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch)
+        return search_members_epoch(states, pool, group, search, epoch, grouping.mesh)
 
-    return _run_groups(run, config, "search", members, size, start, run_epoch)
+    return run_groups(
+        run, config, members, grouping, start, run_epoch, stage="search", epochs=search.epochs
+    )
 
 
 def train_members(
@@ -127,9 +118,9 @@ def train_members(
     pool: Pool,
     members: Sequence[Member],
     lengths: Mapping[Member, Lengths],
-    size: int,
+    grouping: Grouping,
 ) -> Outcomes:
-    """Stage 2 of all members with the lengths of each, in groups of ``size``."""
+    """Stage 2 of all members with the lengths of each, in groups."""
     train, clip = FrozenConfigDict(config.train), pool.inputs.clip.config
     steps = pool.steps_per_epoch(train.batch_size)
 
@@ -137,44 +128,11 @@ def train_members(
         return train_states(group, lengths, clip, train, steps)
 
     def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch)
+        return train_members_epoch(states, pool, group, train, epoch, grouping.mesh)
 
-    return _run_groups(run, config, "train", members, size, start, run_epoch)
-
-
-def _run_groups(
-    run: RunFolder,
-    config: ConfigDict,
-    stage: str,
-    members: Sequence[Member],
-    size: int,
-    start: Start,
-    run_epoch: RunEpoch,
-) -> Outcomes:
-    """Runs or resumes one stage of each group in ``RUN/STAGE-members-FIRST-LAST``.
-
-    The last group is filled up with its last member, so that all share one compiled program.
-    """
-    outcomes: Outcomes = {}
-    for first in range(0, len(members), size):
-        own = members[first : first + size]
-        group = [*own, *[own[-1]] * (size - len(own))]
-        path = run.path / f"{stage}-members-{first + 1}-{first + size}"
-        path.mkdir(exist_ok=True)
-        folder = dataclasses.replace(run, path=path)
-
-        def epoch_of_group(
-            states: State, epoch: int, group: Sequence[Member] = group
-        ) -> tuple[State, Metrics]:
-            return run_epoch(states, group, epoch)
-
-        epochs = config[stage].epochs
-        states = run_epochs(folder, start(group), epoch_of_group, epochs=epochs, config=config)
-        means = read_metrics(folder)[-1]["members"]
-        for index, member in enumerate(own):
-            metrics = {name: values[index] for name, values in means.items()}
-            outcomes[member] = Outcome(member_params(states, index), metrics)
-    return outcomes
+    return run_groups(
+        run, config, members, grouping, start, run_epoch, stage="train", epochs=train.epochs
+    )
 
 
 def _results(

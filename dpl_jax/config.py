@@ -37,6 +37,11 @@ AT_LEAST_ONE = (
 CHOICES = {
     "clip.dtype": ("float32", "bfloat16"),
     "search.alphas.name": ("adam", "sgd"),
+    "search.selection": ("argmax", "perturbation"),
+    "train.final": ("discrete", "mixture"),
+    "train.start": ("random", "supernet"),
+    "train.alphas": ("frozen", "learned"),
+    "train.alpha_optimizer.name": ("adam", "sgd"),
     "memory.remat": ("auto", "on", "off"),
     "progress": ("auto", "plain", "off"),
 }
@@ -131,6 +136,17 @@ def search() -> ConfigDict:
     c.alphas = alpha_optimizer()
     # Weight of KL(zero-shot CLIP || prompted CLIP) over the class logits, added to the loss.
     c.distillation = 0.0
+    # How a layer's length is chosen in the end: "argmax" of alpha (the paper), or "perturbation",
+    # the length whose removal hurts the supernet most (DARTS-PT).
+    c.selection = "argmax"
+    # Alpha is divided by a temperature that falls from 1 to this over the epochs; 1 for none.
+    c.final_temperature = 1.0
+    # Weight, growing from 0 to this over the epochs, of alpha's entropy in the loss of alpha.
+    c.entropy = 0.0
+    # Weight of the expected number of prompt tokens in the loss of alpha.
+    c.budget = 0.0
+    # Alpha sees ahead by one step of the prompts (DARTS' second order), at about twice the time.
+    c.second_order = False
     return c
 
 
@@ -169,9 +185,16 @@ def train() -> ConfigDict:
     c = ConfigDict()
     c.epochs = 40
     c.batch_size = 4
-    # Initial prompts: normal(0, prompt_scale).
+    # What is trained: "discrete", one length a layer, or "mixture", the whole supernet.
+    c.final = "discrete"
+    # Where prompts start: "random", normal(0, prompt_scale), or "supernet", the rows that the
+    # search ended with. A mixture always starts from its supernet.
+    c.start = "random"
     c.prompt_scale = 0.02
     c.prompts = prompt_optimizer()
+    # Alphas of a mixture: "frozen", or "learned" on the train images by their own optimiser.
+    c.alphas = "frozen"
+    c.alpha_optimizer = alpha_optimizer()
     # As in the search.
     c.distillation = 0.0
     return c

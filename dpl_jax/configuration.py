@@ -16,13 +16,17 @@ from dpl_jax.prompts import TOWERS, check_lengths, choose_lengths
 Lengths = dict[str, np.ndarray]
 
 
-def save_configuration(path: Path, alphas: Mapping[str, Any]) -> Lengths:
-    """Chooses every layer's length by its alpha, writes lengths and confidences, returns lengths.
+def save_configuration(path: Path, lengths: Lengths, alphas: Mapping[str, Any]) -> None:
+    """Writes the chosen lengths, and how sure of them alpha is.
 
     The file: ``{"lengths": {"image": [..], "text": [..]}, "confidence": {..}, "weights": {..},
-    "prompt_tokens": n}``.
+    "prompt_tokens": n}``; a layer's confidence is the softmax weight of its length.
     """
-    lengths, confidence, weights = choose_lengths(alphas)
+    weights = choose_lengths(alphas)[2]  # (N, T + 1)
+    confidence = {
+        tower: np.take_along_axis(weights[tower], lengths[tower][:, None], axis=1)[:, 0]
+        for tower in TOWERS
+    }
     contents = {
         "lengths": lengths,
         "confidence": confidence,
@@ -30,7 +34,6 @@ def save_configuration(path: Path, alphas: Mapping[str, Any]) -> Lengths:
         "prompt_tokens": prompt_tokens(lengths),
     }
     write_json(path, contents)
-    return lengths
 
 
 def read_lengths(path: Path, clip: ClipConfig) -> Lengths:

@@ -3,19 +3,21 @@
 The supernet of the longest T serves all: a member with a smaller T masks the alphas beyond it, and
 in stage 2 the rows beyond its own lengths. ``jax.vmap`` puts the members beside each other over one
 frozen CLIP and one bank of images, so their matrix products become larger ones, and one program is
-compiled for all. A member equals the run of its seed and T alone, to rounding.
+compiled for all. A mesh shares them out to the devices, which never talk to each other. A member
+equals the run of its seed and T alone, to rounding.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import FrozenConfigDict
 
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
@@ -23,22 +25,28 @@ from dpl_jax.configuration import Lengths
 from dpl_jax.errors import ConfigError
 from dpl_jax.feed import Feed, ImageSet, chunk_steps
 from dpl_jax.loop import join_steps
-from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes
 from dpl_jax.pool import Pool
-from dpl_jax.prompts import TOWERS, candidate_rows, init_discrete, init_supernet
+from dpl_jax.prompts import TOWERS, candidate_rows, init_supernet
 from dpl_jax.steps import (
     Metrics,
     Params,
     State,
+    create_mixture_state,
     create_search_state,
     create_train_state,
     search_epoch,
     train_epoch,
 )
 from dpl_jax.task import Task
+from dpl_jax.train import start_prompts
 
+# The axis of the mesh; the size of its every part must be the same.
+MEMBERS = "members"
+WHOLE, OWN = PartitionSpec(), PartitionSpec(MEMBERS)
+OF_STEPS = PartitionSpec(None, MEMBERS)  # leaves (steps, M, ..)
 # Which leaves of a state have a leading axis M of members: all but the step, which they share.
 AXES: Any = State(None, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
+SPECS: Any = State(WHOLE, OWN, OWN, OWN, OWN, OWN)  # type: ignore[arg-type]
 
 
 class Member(NamedTuple):
@@ -46,6 +54,18 @@ class Member(NamedTuple):
 
     max_context_length: int
     seed: int
+
+
+class Seeded(Protocol):
+    """Whatever tells a member of stage 2 from the others; its seed does the rest."""
+
+    @property
+    def seed(self) -> int:
+        """Of its images, their order, and its first prompts."""
+        ...
+
+
+M = TypeVar("M", bound=Seeded)
 
 
 def search_states(
@@ -69,11 +89,12 @@ def search_states(
 
 
 def train_states(
-    members: Sequence[Member],
-    lengths: Mapping[Member, Lengths],
+    members: Sequence[M],
+    lengths: Mapping[M, Lengths],
     clip: ClipConfig,
     train: FrozenConfigDict,
     steps_per_epoch: int,
+    supernets: Mapping[M, Params] | None = None,
 ) -> State:
     """The members before the first step of stage 2, leaves (M, ..).
 
@@ -84,24 +105,41 @@ def train_states(
       clip: sizes of the CLIP.
       train: ``config.train``.
       steps_per_epoch: for the schedule.
+      supernets: of each member, where :func:`dpl_jax.train.needs_supernet`.
     """
     longest = {tower: max(int(np.max(own[tower])) for own in lengths.values()) for tower in TOWERS}
     states = []
     for member in members:
-        prompts = init_discrete(clip, lengths[member], member.seed, train.prompt_scale)
+        seed, own = member.seed, lengths[member]
+        supernet = supernets[member] if supernets else None
+        if supernet is not None and train.final == "mixture":
+            states.append(create_mixture_state(supernet, train, steps_per_epoch, seed))
+            continue
+        prompts = start_prompts(train, clip, own, supernet, seed)
         padded = {
             tower: jnp.pad(rows, ((0, 0), (0, longest[tower] - rows.shape[1]), (0, 0)))
             for tower, rows in prompts.items()
         }  # (N, K, D)
-        own = lengths[member]
-        states.append(create_train_state(padded, own, train, steps_per_epoch, member.seed))
+        states.append(create_train_state(padded, own, train, steps_per_epoch, seed))
     return _stack(states)
 
 
-def member_params(states: State, index: int) -> Params:
-    """The parameters of one member, without the axis of members."""
-    params: Params = jax.tree.map(lambda leaf: leaf[index], states.params)
-    return params
+def place(states: State, mesh: Mesh) -> State:
+    """Lays the members over the devices of a mesh whose size divides their number."""
+    own, whole = NamedSharding(mesh, OWN), NamedSharding(mesh, WHOLE)
+    shardings = jax.tree.map(lambda leaf: own, states).replace(step=whole)
+    placed: State = jax.device_put(states, shardings)
+    return placed
+
+
+def member_params(states: State) -> list[Params]:
+    """The parameters of each of the members, without the axis of members."""
+    params = jax.device_get(states.params)
+    members = len(jax.tree.leaves(params)[0])
+    return [
+        jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), params)
+        for index in range(members)
+    ]
 
 
 def cut_supernet(params: Params, max_context_length: int) -> Params:
@@ -114,16 +152,22 @@ def cut_supernet(params: Params, max_context_length: int) -> Params:
 
 
 def search_members_epoch(
-    states: State, pool: Pool, members: Sequence[Member], search: FrozenConfigDict, epoch: int
+    states: State,
+    pool: Pool,
+    members: Sequence[Member],
+    search: FrozenConfigDict,
+    epoch: int,
+    mesh: Mesh,
 ) -> tuple[State, Metrics]:
     """One epoch of the members' searches.
 
     Args:
-      states: of :func:`search_states`, donated.
+      states: of :func:`search_states`, placed on the mesh; donated.
       pool: the images of all seeds.
       members: M of them.
       search: ``config.search`` with the longest T of all members.
       epoch: number of the epoch, from 0.
+      mesh: of the devices.
 
     Returns:
       The new states, and metrics (steps, M).
@@ -138,13 +182,19 @@ def search_members_epoch(
             val_order,
             search=search,
             steps_per_epoch=pool.steps_per_epoch(search.batch_size),
+            mesh=mesh,
         )
         parts.append(metrics)
     return states, join_steps(parts)
 
 
 def train_members_epoch(
-    states: State, pool: Pool, members: Sequence[Member], train: FrozenConfigDict, epoch: int
+    states: State,
+    pool: Pool,
+    members: Sequence[Seeded],
+    train: FrozenConfigDict,
+    epoch: int,
+    mesh: Mesh,
 ) -> tuple[State, Metrics]:
     """One epoch of the members' stage 2, like :func:`search_members_epoch`."""
     feed, steps = pool.inputs.train, pool.steps_per_epoch(train.batch_size)
@@ -153,33 +203,15 @@ def train_members_epoch(
     for images, order in _chunks(feed, orders, chunk_steps(orders, feed)):
         task = pool.inputs.task.replace(train=images, val=None)
         states, metrics = _train_program(
-            states, pool.inputs.clip, task, order, train=train, steps_per_epoch=steps
+            states, pool.inputs.clip, task, order, train=train, steps_per_epoch=steps, mesh=mesh
         )
         parts.append(metrics)
     return states, join_steps(parts)
 
 
-def group_size(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> int:
-    """How many members fit ``config.memory.limit_mb`` together: at least 1, at most all of them.
-
-    CLIP and images are counted once; a step (:func:`dpl_jax.memory.step_bytes`) and a state for
-    each member.
-
-    Args:
-      config: with the longest T of all members.
-      pool: the images of all seeds.
-      members: all of them.
-    """
-    clip, task = pool.inputs.clip, pool.inputs.task
-    search = FrozenConfigDict(config.search)
-    state = jax.eval_shape(lambda: search_states(members[:1], clip.config, search, 1))
-    plan = Plan(clip.remat, clip.class_chunks)
-    own = step_bytes(clip.config, step_sizes(task.texts, config), plan) + _bytes(state)
-    free = memory_limit(config.memory.limit_mb) - _bytes((clip.params, task))
-    return min(max(free // own, 1), len(members))
-
-
-@functools.partial(jax.jit, static_argnames=("search", "steps_per_epoch"), donate_argnames="states")
+@functools.partial(
+    jax.jit, static_argnames=("search", "steps_per_epoch", "mesh"), donate_argnames="states"
+)
 def _search_program(
     states: State,
     clip: Clip,
@@ -189,19 +221,16 @@ def _search_program(
     *,
     search: FrozenConfigDict,
     steps_per_epoch: int,
+    mesh: Mesh,
 ) -> tuple[State, Metrics]:
     """:func:`dpl_jax.steps.search_epoch` over members; orders (steps, M, B)."""
-
-    def epoch(state: State, *orders: jax.Array) -> tuple[State, Metrics]:
-        return search_epoch(
-            state, clip, task, *orders, search=search, steps_per_epoch=steps_per_epoch
-        )
-
-    over_members = jax.vmap(epoch, in_axes=(AXES, 1, 1), out_axes=(AXES, 1))
-    return over_members(states, train_order, val_order)
+    epoch = functools.partial(search_epoch, search=search, steps_per_epoch=steps_per_epoch)
+    return _over_members(epoch, mesh, states, clip, task, train_order, val_order)
 
 
-@functools.partial(jax.jit, static_argnames=("train", "steps_per_epoch"), donate_argnames="states")
+@functools.partial(
+    jax.jit, static_argnames=("train", "steps_per_epoch", "mesh"), donate_argnames="states"
+)
 def _train_program(
     states: State,
     clip: Clip,
@@ -210,13 +239,30 @@ def _train_program(
     *,
     train: FrozenConfigDict,
     steps_per_epoch: int,
+    mesh: Mesh,
 ) -> tuple[State, Metrics]:
     """:func:`dpl_jax.steps.train_epoch` over members; order (steps, M, B)."""
+    epoch = functools.partial(train_epoch, train=train, steps_per_epoch=steps_per_epoch)
+    return _over_members(epoch, mesh, states, clip, task, order)
 
-    def epoch(state: State, order: jax.Array) -> tuple[State, Metrics]:
-        return train_epoch(state, clip, task, order, train=train, steps_per_epoch=steps_per_epoch)
 
-    return jax.vmap(epoch, in_axes=(AXES, 1), out_axes=(AXES, 1))(states, order)
+def _over_members(
+    epoch: Callable[..., tuple[State, Metrics]],
+    mesh: Mesh,
+    states: State,
+    clip: Clip,
+    task: Task,
+    *orders: jax.Array,
+) -> tuple[State, Metrics]:
+    """``epoch`` of every member: side by side on a device, and each device for itself."""
+    on_device = jax.vmap(epoch, in_axes=(AXES, None, None, *[1] * len(orders)), out_axes=(AXES, 1))
+    return jax.shard_map(
+        on_device,
+        mesh=mesh,
+        in_specs=(SPECS, WHOLE, WHOLE, *[OF_STEPS] * len(orders)),
+        out_specs=(SPECS, OF_STEPS),
+        check_vma=False,  # texts are the same everywhere until a member's prompts touch them
+    )(states, clip, task, *orders)
 
 
 def _search_chunks(
@@ -245,7 +291,3 @@ def _chunks(feed: Feed, orders: np.ndarray, size: int) -> Iterator[tuple[ImageSe
 def _stack(states: Sequence[State]) -> State:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return stacked.replace(step=states[0].step)
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -28,10 +28,20 @@ def search_optimizer(search: Settings, steps_per_epoch: int) -> optax.GradientTr
     return optax.multi_transform(routes, {group: group for group in routes})
 
 
-def train_optimizer(train: Settings, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The same for stage 2, whose only group is ``{"prompts": ..}``."""
+def train_optimizer(
+    train: Settings, steps_per_epoch: int, *, alphas: bool = False
+) -> optax.GradientTransformation:
+    """The same for stage 2, whose only group is ``{"prompts": ..}``.
+
+    Args:
+      train: ``config.train``.
+      steps_per_epoch: steps in one epoch, for the schedule.
+      alphas: whether there are alphas too, with an optimiser of their own.
+    """
     routes = {"prompts": prompt_optimizer(train.prompts, train.epochs, steps_per_epoch)}
-    return optax.multi_transform(routes, {"prompts": "prompts"})
+    if alphas:
+        routes["alphas"] = alpha_optimizer(train.alpha_optimizer)
+    return optax.multi_transform(routes, {group: group for group in routes})
 
 
 def prompt_optimizer(
@@ -57,7 +67,7 @@ def alpha_optimizer(settings: Settings) -> optax.GradientTransformation:
         return optax.chain(decay, adam)
     if settings.name == "sgd":
         return optax.chain(decay, optax.sgd(settings.learning_rate, momentum=settings.momentum))
-    raise ConfigError(f'search.alphas.name is {settings.name!r}; it must be "adam" or "sgd".')
+    raise ConfigError(f'The optimiser of alpha is {settings.name!r}; it must be "adam" or "sgd".')
 
 
 def epoch_schedule(settings: Settings, epochs: int, steps_per_epoch: int) -> optax.Schedule:

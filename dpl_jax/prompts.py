@@ -154,6 +154,26 @@ def init_discrete(
     return prompts
 
 
+def inherit_rows(prompts: Mapping[str, Any], lengths: Mapping[str, np.ndarray]) -> Tree:
+    """A supernet's rows of the chosen lengths, {"image": (N, K, D), ..}, zero beyond a length.
+
+    Args:
+      prompts: {"image": (N, P, D), "text": (N, P, D)}.
+      lengths: {"image": (N,), "text": (N,)}, none beyond T.
+    """
+    inherited: Tree = {}
+    for tower in TOWERS:
+        rows, own = np.asarray(prompts[tower]), np.asarray(lengths[tower])
+        kept = np.zeros(
+            (len(own), int(own.max(initial=0)), rows.shape[-1]), np.float32
+        )  # (N, K, D)
+        for layer, length in enumerate(own):
+            first = candidate_rows(int(length) - 1)
+            kept[layer, :length] = rows[layer, first : first + length]
+        inherited[tower] = jnp.asarray(kept)
+    return inherited
+
+
 def choose_lengths(alphas: Mapping[str, Any]) -> tuple[HostTree, HostTree, HostTree]:
     """What a search decided.
 

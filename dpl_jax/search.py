@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -16,9 +18,11 @@ from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
-from dpl_jax.prompts import TOWERS, choose_lengths, init_supernet
+from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, init_supernet
+from dpl_jax.relaxation import anneal, finished_alphas
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run
+from dpl_jax.selection import select_lengths
 from dpl_jax.steps import Metrics, State, create_search_state, search_epoch
 from dpl_jax.task import Inputs, load_inputs
 
@@ -40,7 +44,9 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     with open_run(workdir, "search", config, name=run_name(config), harmless=("train",)) as run:
         save_lists(run.path, inputs.full, inputs.sampled)
         state = search_epochs(run, config, inputs)
-        lengths = save_configuration(run.configuration, state.params["alphas"])
+        lengths = chosen_lengths(config, inputs, state)
+        alphas = finished_alphas(state.params["alphas"], config.search)
+        save_configuration(run.configuration, lengths, alphas)
         last = read_metrics(run)[-1]
         found = {"kind": "search", "lengths": lengths, "supernet": last}
         write_json(run.results, found | provenance(config, inputs.clip, inputs.sampled))
@@ -73,13 +79,25 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
     )
     params = {"prompts": prompts, "alphas": alphas}
     state = create_search_state(params, settings, steps, config.seed)
+
+    def describe(state: State) -> dict[str, Any]:
+        epoch = int(state.step) // steps - 1
+        return describe_alphas(anneal(state.params["alphas"], settings, epoch))
+
     return run_epochs(
-        run, state, run_epoch, epochs=settings.epochs, config=config, describe=describe_alphas
+        run, state, run_epoch, epochs=settings.epochs, config=config, describe=describe
     )
 
 
-def describe_alphas(state: State) -> dict[str, Any]:
-    """The chosen lengths, their mean confidence and all softmax weights, for metrics.jsonl."""
-    lengths, confidences, weights = choose_lengths(state.params["alphas"])
+def chosen_lengths(config: ConfigDict, inputs: Inputs, state: State) -> HostTree:
+    """The lengths that the searched supernet comes to."""
+    assert inputs.val is not None  # it has searched with them
+    rows = np.arange(len(inputs.val), dtype=np.int32)
+    return select_lengths(config, inputs.clip, inputs.task, inputs.val, rows, state.params)
+
+
+def describe_alphas(alphas: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """The likeliest lengths, their mean confidence and all softmax weights, for metrics.jsonl."""
+    lengths, confidences, weights = choose_lengths(alphas)
     mean = float(np.mean(np.concatenate([confidences[tower] for tower in TOWERS])))
     return {"confidence": mean, "lengths": lengths, "weights": weights}

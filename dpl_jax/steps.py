@@ -15,12 +15,15 @@ from ml_collections import FrozenConfigDict
 from dpl_jax.clip.model import Clip
 from dpl_jax.logits import TowerPrompts, discrete, mixed
 from dpl_jax.objective import loss_and_accuracy
-from dpl_jax.optimizers import half_step, search_optimizer, train_optimizer
+from dpl_jax.optimizers import epoch_schedule, half_step, search_optimizer, train_optimizer
 from dpl_jax.prompts import limit_alphas
+from dpl_jax.relaxation import anneal, penalty
 from dpl_jax.task import Batch, Task
 
 Params = dict[str, Any]
 Metrics = dict[str, Any]
+# (params, batch) to what is minimised, and loss and accuracy to report.
+Objective = Callable[[Params, Batch], tuple[jax.Array, tuple[jax.Array, jax.Array]]]
 
 
 class State(struct.PyTreeNode):
@@ -29,9 +32,9 @@ class State(struct.PyTreeNode):
     Attributes:
       step: steps done.
       rng: key data; the random crops of a step follow from it and the step's number.
-      params: of the search {"prompts": .., "alphas": ..}, of stage 2 {"prompts": ..}.
+      params: {"prompts": .., "alphas": ..} of a supernet, {"prompts": ..} of chosen lengths.
       optimizer: the optimisers' states.
-      lengths: of stage 2 {"image": (N,), "text": (N,)}; None in the search.
+      lengths: of stage 2 {"image": (N,), "text": (N,)}; None with a supernet.
       max_context_length: () limits a search to a smaller T than its arrays have; None for no limit.
     """
 
@@ -58,11 +61,19 @@ def create_train_state(
     steps_per_epoch: int,
     seed: int,
 ) -> State:
-    """The state before the first step of stage 2."""
+    """The state before the first step of stage 2 with one length a layer."""
     params = {"prompts": prompts}
     optimizer = train_optimizer(train, steps_per_epoch)
     lengths = {tower: jnp.asarray(values, jnp.int32) for tower, values in lengths.items()}
     return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params), lengths)
+
+
+def create_mixture_state(
+    params: Params, train: FrozenConfigDict, steps_per_epoch: int, seed: int
+) -> State:
+    """The state before the first step of stage 2 with a whole supernet as the final model."""
+    optimizer = train_optimizer(train, steps_per_epoch, alphas=True)
+    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params))
 
 
 def search_step(
@@ -77,7 +88,8 @@ def search_step(
     """One first-order bilevel step: alpha on a validation batch, then the prompts on a train batch.
 
     Each half-step differentiates with respect to its own group only; the prompts see the new alpha
-    (section 3 of the paper, first-order alternation).
+    (section 3 of the paper, first-order alternation). ``search.second_order`` lets alpha see ahead
+    by one step of the prompts; see :mod:`dpl_jax.relaxation` for what else alpha may minimise.
 
     Args:
       state: of the search.
@@ -89,15 +101,27 @@ def search_step(
       steps_per_epoch: for the schedule.
     """
     optimizer = search_optimizer(search, steps_per_epoch)
+    epoch = state.step // steps_per_epoch
 
-    def loss(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        alphas = params["alphas"]
-        if state.max_context_length is not None:
-            alphas = limit_alphas(alphas, state.max_context_length)
-        prompts = mixed(params["prompts"], alphas)
-        return _task_loss(clip, task, batch, prompts, search.distillation)
+    def seen_alphas(params: Params) -> Params:
+        alphas = anneal(params["alphas"], search, epoch)
+        if state.max_context_length is None:
+            return alphas
+        return limit_alphas(alphas, state.max_context_length)
 
-    state, val = _descend(loss, state, "alphas", val_batch, optimizer)
+    def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        prompts = mixed(params["prompts"], seen_alphas(params))
+        value, accuracy = _task_loss(clip, task, batch, prompts, search.distillation)
+        return value, (value, accuracy)
+
+    def alpha_loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        if search.second_order:
+            rate = epoch_schedule(search.prompts, search.epochs, steps_per_epoch)(state.step)
+            params = _unrolled(loss, params, train_batch, rate)
+        value, shown = loss(params, batch)
+        return value + penalty(seen_alphas(params), search, epoch), shown
+
+    state, val = _descend(alpha_loss, state, "alphas", val_batch, optimizer)
     state, train = _descend(loss, state, "prompts", train_batch, optimizer)
     return state.replace(step=state.step + 1), {"val": val, "train": train}
 
@@ -110,14 +134,22 @@ def train_step(
     train: FrozenConfigDict,
     steps_per_epoch: int,
 ) -> tuple[State, Metrics]:
-    """One step of stage 2: the prompts of the chosen lengths descend the loss on a train batch."""
-    optimizer = train_optimizer(train, steps_per_epoch)
+    """One step of stage 2: the prompts descend the loss on a train batch.
 
-    def loss(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        prompts = discrete(params["prompts"], state.lengths or {})
-        return _task_loss(clip, task, batch, prompts, train.distillation)
+    Without ``state.lengths`` the model is a supernet; its alphas stay as they are, or descend the
+    same loss after the prompts (``train.alphas``).
+    """
+    mixture = state.lengths is None
+    optimizer = train_optimizer(train, steps_per_epoch, alphas=mixture)
+
+    def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        prompts = mixed(**params) if mixture else discrete(params["prompts"], state.lengths or {})
+        value, accuracy = _task_loss(clip, task, batch, prompts, train.distillation)
+        return value, (value, accuracy)
 
     state, metrics = _descend(loss, state, "prompts", batch, optimizer)
+    if mixture and train.alphas == "learned":
+        state, _ = _descend(loss, state, "alphas", batch, optimizer)
     return state.replace(step=state.step + 1), {"train": metrics}
 
 
@@ -192,21 +224,37 @@ def _task_loss(
     )
 
 
+def _unrolled(loss: Objective, params: Params, batch: Batch, rate: jax.Array) -> Params:
+    """``params`` after one gradient step of the prompts, as a function of alpha.
+
+    DARTS, equation 7 (Liu et al., ICLR 2019), with the second-order term exact, not by finite
+    differences; momentum and decay are left out of the step.
+    """
+
+    def of_prompts(prompts: Any) -> jax.Array:
+        return loss(params | {"prompts": prompts}, batch)[0]
+
+    gradients = jax.grad(of_prompts)(params["prompts"])
+    ahead = jax.tree.map(lambda leaf, slope: leaf - rate * slope, params["prompts"], gradients)
+    return params | {"prompts": ahead}
+
+
 def _descend(
-    loss: Callable[[Params, Batch], tuple[jax.Array, jax.Array]],
+    objective: Objective,
     state: State,
     group: str,
     batch: Batch,
     optimizer: optax.GradientTransformation,
 ) -> tuple[State, Metrics]:
-    """One half-step of ``group``; ``loss`` is differentiated with respect to it alone."""
+    """One half-step of ``group``; ``objective`` is differentiated with respect to it alone."""
 
-    def of_group(values: Any) -> tuple[jax.Array, jax.Array]:
-        return loss(state.params | {group: values}, batch)
+    def of_group(values: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        return objective(state.params | {group: values}, batch)
 
-    (value, accuracy), gradients = jax.value_and_grad(of_group, has_aux=True)(state.params[group])
+    gradient = jax.value_and_grad(of_group, has_aux=True)
+    (value, (loss, accuracy)), gradients = gradient(state.params[group])
     params, opt_state = half_step(optimizer, state.params, state.optimizer, group, gradients)
     leaves = jax.tree.leaves(params[group])
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in [value, *leaves]]).all()
-    metrics = {"loss": value, "accuracy": accuracy, "finite": finite}
+    metrics = {"loss": loss, "accuracy": accuracy, "finite": finite}
     return state.replace(params=params, optimizer=opt_state), metrics

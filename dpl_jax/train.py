@@ -1,22 +1,38 @@
-"""Stage 2: trains the prompts of the lengths that a search found (or that were set by hand)."""
+"""Stage 2: trains the prompts of the lengths that a search found (or that were set by hand).
+
+With ``train.final=mixture`` it trains the searched supernet itself, all lengths mixed by alpha.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dpl_jax import checkpoints
+from dpl_jax.clip.config import ClipConfig
 from dpl_jax.configuration import Lengths, read_lengths, save_lengths
 from dpl_jax.data.split import save_lists
+from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.feed import chunk_steps
 from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.order import steps_per_epoch, train_order
-from dpl_jax.prompts import init_discrete
+from dpl_jax.prompts import Tree, inherit_rows, init_discrete
+from dpl_jax.relaxation import finished_alphas
 from dpl_jax.results import provenance, run_name
-from dpl_jax.run_folder import RunFolder, open_run
-from dpl_jax.steps import Metrics, State, create_train_state, train_epoch
+from dpl_jax.run_folder import RunFolder, open_run, read_config
+from dpl_jax.steps import (
+    Metrics,
+    Params,
+    State,
+    create_mixture_state,
+    create_train_state,
+    train_epoch,
+)
 from dpl_jax.task import Inputs, load_inputs
 
 
@@ -25,7 +41,8 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
 
     Args:
       config: see :mod:`dpl_jax.config`.
-      lengths_file: a search's configuration.json, or lengths written by hand.
+      lengths_file: a search's configuration.json, or lengths written by hand. What starts from a
+        supernet (``train.final``, ``train.start``) needs the former, in its search's folder.
       workdir: the run's folder; None makes a named one under ``runs/``.
 
     Returns:
@@ -36,17 +53,59 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     """
     inputs = load_inputs(config, hold_out=False)
     lengths = read_lengths(lengths_file, inputs.clip.config)
+    supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
     with open_run(workdir, "train", config, name=run_name(config), harmless=("search",)) as run:
         save_lists(run.path, inputs.full, inputs.sampled)
         save_lengths(run.configuration, lengths)
-        train_epochs(run, config, inputs, lengths)
+        train_epochs(run, config, inputs, lengths, supernet)
         last = read_metrics(run)[-1]
         trained = {"kind": "train", "lengths": lengths, "trained": last}
         write_json(run.results, trained | provenance(config, inputs.clip, inputs.sampled))
     return run.path
 
 
-def train_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs, lengths: Lengths) -> State:
+def needs_supernet(config: ConfigDict) -> bool:
+    """Whether stage 2 goes on from what the search has trained."""
+    return config.train.final == "mixture" or config.train.start == "supernet"
+
+
+def load_supernet(search: Path) -> Params:
+    """Prompts and alphas that a search ended with, the alphas as its last epoch saw them.
+
+    Raises:
+      ConfigError: when ``search`` is not the folder of a finished search.
+    """
+    try:
+        params = jax.tree.map(jnp.asarray, checkpoints.load(search).tree["params"])
+        alphas = finished_alphas(params["alphas"], read_config(search, "search").search)
+    except (CheckpointError, KeyError) as error:
+        raise ConfigError(
+            f"train.final=mixture and train.start=supernet go on from a search, and {search} is "
+            "not the folder of one. Give --search=RUN, the folder of a finished search."
+        ) from error
+    return params | {"alphas": alphas}
+
+
+def start_prompts(
+    train: FrozenConfigDict, clip: ClipConfig, lengths: Lengths, supernet: Params | None, seed: int
+) -> Tree:
+    """The prompts {"image": (N, K, D), ..} that stage 2 starts with, for one length a layer.
+
+    Args:
+      train: ``config.train``.
+      clip: sizes of the CLIP.
+      lengths: of every layer.
+      supernet: of :func:`load_supernet`, with ``train.start=supernet``.
+      seed: of the run.
+    """
+    if supernet is not None and train.start == "supernet":
+        return inherit_rows(supernet["prompts"], lengths)
+    return init_discrete(clip, lengths, seed, train.prompt_scale)
+
+
+def train_epochs(
+    run: RunFolder, config: ConfigDict, inputs: Inputs, lengths: Lengths, supernet: Params | None
+) -> State:
     """All epochs of stage 2; returns the last state, trained prompts in it."""
     settings = FrozenConfigDict(config.train)
     clip, task, feed = inputs.clip, inputs.task.replace(val=None), inputs.train
@@ -63,6 +122,9 @@ def train_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs, lengths: Le
             parts.append(metrics)
         return state, join_steps(parts)
 
-    prompts = init_discrete(clip.config, lengths, config.seed, settings.prompt_scale)
-    state = create_train_state(prompts, lengths, settings, steps, config.seed)
+    if supernet is not None and settings.final == "mixture":
+        state = create_mixture_state(supernet, settings, steps, config.seed)
+    else:
+        prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
+        state = create_train_state(prompts, lengths, settings, steps, config.seed)
     return run_epochs(run, state, run_epoch, epochs=settings.epochs, config=config)

@@ -24,6 +24,7 @@ def compilation_cache() -> Path:
 # processes that a test starts inherit them.
 for name, value in {
     "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "2",
     "JAX_COMPILATION_CACHE_DIR": str(compilation_cache()),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes; the least used programs go first
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from dpl_jax import checkpoints
 from dpl_jax import config as base
@@ -19,9 +19,10 @@ from dpl_jax.ablation_report import table
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.json_files import read_json
-from dpl_jax.members import Member, cut_supernet, group_size
+from dpl_jax.member_groups import Grouping, group_members, member_mesh
+from dpl_jax.members import Member, cut_supernet, place, search_members_epoch, search_states
 from dpl_jax.metrics_log import read_metrics
-from dpl_jax.pool import load_pool
+from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts import TOWERS, limit_alphas
 from dpl_jax.search import search
 from dpl_jax.train import train
@@ -65,8 +66,12 @@ def config(clip_folder: Path) -> ConfigDict:
 @pytest.fixture(scope="module")
 def ablation(config: ConfigDict, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dpl_jax.ablate.group_size", lambda *_: GROUP)
+        patch.setattr("dpl_jax.ablate.group_members", lambda *_: in_groups(1))
         return ablate(config, tmp_path_factory.mktemp("ablation"))
+
+
+def in_groups(devices: int, size: int = GROUP) -> Grouping:
+    return Grouping(size, member_mesh(jax.devices()[:devices]))
 
 
 class Alone(NamedTuple):
@@ -156,6 +161,22 @@ def test_a_member_is_evaluated_as_the_run_alone(
         assert zero_shot["accuracy"] == result["zero_shot"]["accuracy"]
 
 
+def test_members_on_two_devices_equal_those_on_one(config: ConfigDict) -> None:
+    config = stand_alone(config, Member(2, 1))
+    pool, search = load_pool(config, [1, 2], hold_out=True), FrozenConfigDict(config.search)
+    epochs = {}
+    for devices in (1, 2):
+        mesh = in_groups(devices).mesh
+        states = search_states(MEMBERS, pool.inputs.clip.config, search, 1)
+        epoch = search_members_epoch(place(states, mesh), pool, MEMBERS, search, 0, mesh)
+        held_by = {leaf.sharding.num_devices for leaf in jax.tree.leaves(epoch)}
+        assert held_by == {devices}
+        epochs[devices] = jax.device_get(epoch)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), epochs[2], epochs[1]
+    )
+
+
 def test_the_search_moves_prompts_and_alphas(ablation: Path) -> None:
     rows = read_metrics(group_folder(ablation, "search", MEMBERS[0])[0])
     assert [row["epoch"] for row in rows] == [1, 2, 3]
@@ -169,7 +190,7 @@ def test_a_finished_ablation_is_not_run_again(
     ablation: Path, config: ConfigDict, compilations: Compilations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (ablation / "ablation.json").read_text()
-    monkeypatch.setattr("dpl_jax.ablate.group_size", lambda *_: GROUP)
+    monkeypatch.setattr("dpl_jax.ablate.group_members", lambda *_: in_groups(1))
     programs = compilations.copy()
     ablate(config, ablation)
     assert (ablation / "ablation.json").read_text() == before
@@ -217,22 +238,44 @@ def test_masked_alphas_have_no_weight_and_no_gradient() -> None:
         assert (gradients[tower][:, 3] == 0).all()
 
 
+@pytest.fixture(scope="module")
+def pool(config: ConfigDict) -> Pool:
+    return load_pool(stand_alone(config, Member(2, 1)), [1, 2], hold_out=True)
+
+
+def groupings(
+    config: ConfigDict, pool: Pool, devices: int, monkeypatch: pytest.MonkeyPatch
+) -> dict[int, Grouping]:
+    own = jax.devices()[:devices]
+    monkeypatch.setattr("jax.local_devices", lambda: own)
+    found = {}
+    for limit in range(0, 4_000_000, 200_000):
+        monkeypatch.setattr("dpl_jax.member_groups.memory_limit", lambda _, limit=limit: limit)
+        found[limit] = group_members(stand_alone(config, Member(2, 1)), pool, MEMBERS)
+    return found
+
+
 def test_members_are_split_by_the_memory_limit(
-    config: ConfigDict, monkeypatch: pytest.MonkeyPatch
+    config: ConfigDict, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = stand_alone(config, Member(2, 1))
-    pool = load_pool(config, [1, 2], hold_out=True)
-    limits = range(0, 4_000_000, 200_000)
-    sizes = []
-    for limit in limits:
-        monkeypatch.setattr("dpl_jax.members.memory_limit", lambda _, limit=limit: limit)
-        sizes.append(group_size(config, pool, MEMBERS))
-    assert sizes == sorted(sizes)
-    assert set(sizes) == {1, 2, 3, 4}
-    needed = {size: limits[sizes.index(size)] for size in (2, 3, 4)}
+    sizes = {limit: each.size for limit, each in groupings(config, pool, 1, monkeypatch).items()}
+    assert list(sizes.values()) == sorted(sizes.values())
+    assert set(sizes.values()) == {1, 2, 3, 4}
+    needed = {size: min(limit for limit in sizes if sizes[limit] == size) for size in (2, 3, 4)}
     one = needed[4] - needed[3]
-    assert one == pytest.approx(needed[3] - needed[2], abs=2 * limits.step)
+    assert one == pytest.approx(needed[3] - needed[2], abs=400_000)
     assert one > 100_000
+
+
+def test_the_cores_of_a_processor_share_its_memory(
+    config: ConfigDict, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_one, on_two = (groupings(config, pool, devices, monkeypatch) for devices in (1, 2))
+    for limit, (size, mesh) in on_two.items():
+        assert size % mesh.size == 0
+        assert size <= on_one[limit].size  # CLIP lies in the memory twice
+    assert {mesh.size for _, mesh in on_two.values()} == {1, 2}
+    assert {size for size, _ in on_two.values()} == {1, 2, 4}
 
 
 def test_lists_are_given_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:

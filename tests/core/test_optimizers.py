@@ -152,7 +152,7 @@ def test_alphas_by_sgd() -> None:
 def test_unknown_optimiser() -> None:
     alphas = settings().alphas
     alphas.name = "lion"
-    with pytest.raises(ConfigError, match=r"search\.alphas\.name is 'lion'.*adam.*sgd"):
+    with pytest.raises(ConfigError, match=r"optimiser of alpha is 'lion'.*adam.*sgd"):
         alpha_optimizer(alphas)
 
 

@@ -1,0 +1,142 @@
+"""Members in groups: how many at a time, on which devices, and a run folder for each group."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dpl_jax.loop import run_epochs
+from dpl_jax.members import MEMBERS, Member, member_params, place, search_states
+from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes
+from dpl_jax.metrics_log import read_metrics
+from dpl_jax.pool import Pool
+from dpl_jax.run_folder import RunFolder
+from dpl_jax.steps import Metrics, Params, State
+
+M = TypeVar("M", bound=Hashable)
+
+
+class Grouping(NamedTuple):
+    """How members are split.
+
+    Attributes:
+      size: of every group; the last one is filled up.
+      mesh: of the devices that share a group; their number divides its size.
+    """
+
+    size: int
+    mesh: Mesh
+
+
+class Outcome(NamedTuple):
+    """What a stage made of one member: its parameters, and the last epoch's mean losses."""
+
+    params: Params
+    metrics: dict[str, float]
+
+
+def use_all_cores() -> None:
+    """Makes every processor core a device of its own, each of which runs some of the members.
+
+    A small CLIP's matrices are too small to be shared out to several cores. To be called before
+    JAX has looked for devices; without effect where there is a GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores or 1)
+
+
+def group_members(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> Grouping:
+    """The largest groups that fit ``config.memory.limit_mb``: at least one member, at most all.
+
+    CLIP and images are counted once a device; a step (:func:`dpl_jax.memory.step_bytes`) and a
+    state for each member. The devices of a CPU share one memory, other devices have their own.
+
+    Args:
+      config: with the longest T of all members.
+      pool: the images of all seeds.
+      members: all of them.
+    """
+    devices = jax.local_devices()
+    limit = memory_limit(config.memory.limit_mb)
+    shared, own = _member_bytes(config, pool, members[0])
+    if devices[0].platform == "cpu":
+        several = min(limit // (shared + own), len(devices))
+        devices = devices[: max(several, 1)]
+        limit //= len(devices)
+    devices = devices[: len(members)]
+    fitting = max((limit - shared) // own, 1)
+    on_each = min(fitting, -(-len(members) // len(devices)))
+    return Grouping(on_each * len(devices), member_mesh(devices))
+
+
+def member_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh whose only axis is that of the members."""
+    return jax.make_mesh((len(devices),), (MEMBERS,), (AxisType.Auto,), devices=devices)
+
+
+def run_groups(
+    run: RunFolder,
+    config: ConfigDict,
+    members: Sequence[M],
+    grouping: Grouping,
+    start: Callable[[Sequence[M]], State],
+    run_epoch: Callable[[State, Sequence[M], int], tuple[State, Metrics]],
+    *,
+    stage: str,
+    epochs: int,
+) -> dict[M, Outcome]:
+    """Runs or resumes one stage of all members, each group in ``RUN/STAGE-members-FIRST-LAST``.
+
+    The last group is filled up with its last member, so that all share one compiled program.
+
+    Args:
+      run: the folder that gets the groups' folders.
+      config: the whole config.
+      members: each with whatever tells it from the others.
+      grouping: of :func:`group_members`.
+      start: the members' state before the first step, with a leading axis of members.
+      run_epoch: (states, members, epoch) to the next states and metrics (steps, M).
+      stage: name of the stage.
+      epochs: of the stage.
+    """
+    outcomes: dict[M, Outcome] = {}
+    size = grouping.size
+    for first in range(0, len(members), size):
+        own = members[first : first + size]
+        group = [*own, *[own[-1]] * (size - len(own))]
+        path = run.path / f"{stage}-members-{first + 1}-{first + size}"
+        path.mkdir(exist_ok=True)
+        folder = dataclasses.replace(run, path=path)
+
+        def epoch_of_group(
+            states: State, epoch: int, group: Sequence[M] = group
+        ) -> tuple[State, Metrics]:
+            return run_epoch(states, group, epoch)
+
+        states = place(start(group), grouping.mesh)
+        states = run_epochs(folder, states, epoch_of_group, epochs=epochs, config=config)
+        params, means = member_params(states), read_metrics(folder)[-1]["members"]
+        for index, member in enumerate(own):
+            metrics = {name: values[index] for name, values in means.items()}
+            outcomes[member] = Outcome(params[index], metrics)
+    return outcomes
+
+
+def _member_bytes(config: ConfigDict, pool: Pool, member: Member) -> tuple[int, int]:
+    """What a device holds whatever its members, and what each of them adds."""
+    clip, task = pool.inputs.clip, pool.inputs.task
+    search = FrozenConfigDict(config.search)
+    state = jax.eval_shape(lambda: search_states([member], clip.config, search, 1))
+    plan = Plan(clip.remat, clip.class_chunks)
+    step = step_bytes(clip.config, step_sizes(task.texts, config), plan)
+    return _bytes((clip.params, task)), step + _bytes(state)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
