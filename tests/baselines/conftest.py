@@ -31,13 +31,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray
 
 @pytest.fixture(scope="session")
 def dataset() -> Dataset:
-    """Three classes with names of unequal length; letters are this CLIP's tokens."""
+    """Three classes, one with a longer name; letters are this CLIP's tokens."""
     return Dataset(
         name="small",
         train=(),
         val=(),
         test=(),
-        classnames=("red_cat", "dog", "a bird"),
+        classnames=("red_cat", "dog", "fox"),
         template="a picture of {}, tame.",
     )
 

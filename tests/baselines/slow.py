@@ -33,8 +33,8 @@ def slow_image_features(
     patch, side = config["patch_size"], config["image_size"]
     kernel = tensors["vision_model.embeddings.patch_embedding.weight"]  # (D, 3, p, p)
     positions = tensors["vision_model.embeddings.position_embedding.weight"]
-    features = []
-    for image in images:
+
+    def encode(image: jax.Array) -> jax.Array:
         rows = [tensors["vision_model.embeddings.class_embedding"]]
         for top in range(0, side, patch):
             for left in range(0, side, patch):
@@ -45,8 +45,9 @@ def slow_image_features(
         x = naive._norm(tensors, config, "vision_model.pre_layrnorm", x)
         x = _layers(tensors, config, "vision_model", x, tokens, causal=False)
         x = naive._norm(tensors, config, "vision_model.post_layernorm", x[0])
-        features.append(x @ tensors["visual_projection.weight"].T)
-    return jnp.stack(features)
+        return x @ tensors["visual_projection.weight"].T
+
+    return jax.vmap(encode)(images)
 
 
 def slow_text_features(
@@ -93,13 +94,7 @@ def _layers(
 
 def _attention(tensors: Tensors, heads: int, prefix: str, y: jax.Array, causal: bool) -> jax.Array:
     query, key, value = (naive._dense(tensors, f"{prefix}.{name}_proj", y) for name in "qkv")
-    size = y.shape[-1] // heads
-    parts = []
-    for head in range(heads):
-        own = slice(head * size, (head + 1) * size)
-        scores = query[:, own] @ key[:, own].T / size**0.5  # (S, S)
-        if causal:
-            scores = jnp.where(jnp.tril(jnp.ones_like(scores)) > 0, scores, -jnp.inf)
-        weights = jnp.exp(scores - scores.max(axis=1, keepdims=True))
-        parts.append(weights / weights.sum(axis=1, keepdims=True) @ value[:, own])
-    return naive._dense(tensors, f"{prefix}.out_proj", jnp.concatenate(parts, axis=1))
+    mask = jnp.tril(jnp.ones((len(y), len(y)), bool)) if causal else None
+    split = [part.reshape(1, len(y), heads, -1) for part in (query, key, value)]  # (1, S, H, d)
+    mixed = naive.naive_attention(*split, mask).reshape(y.shape)
+    return naive._dense(tensors, f"{prefix}.out_proj", mixed)
