@@ -1,7 +1,9 @@
-"""Result tables: for a terminal, for a log, and in Markdown."""
+"""Result tables: for a terminal, for a log, and in Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -11,6 +13,23 @@ from rich.table import Table
 from rich.text import Text
 
 Cell = str | int | float | None
+
+# What LaTeX would take for a command; [ and * are options of the line end when they follow one.
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",
+        "*": "{*}",
+        "±": r"$\pm$",
+        "\n": " ",
+    }
+)
 
 
 def print_table(
@@ -53,6 +72,23 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def csv_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table as CSV (RFC 4180, lines end in a newline): numbers in full, None an empty field."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def latex_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """The table as a LaTeX ``tabular`` with the rules of booktabs, without a newline at its end."""
+    layout = "".join("r" if right else "l" for right in _right_aligned(columns, rows))
+    head, *body = (" & ".join(map(_latex, line)) + r" \\" for line in (columns, *rows))
+    begin, end = rf"\begin{{tabular}}{{{layout}}}", r"\end{tabular}"
+    return "\n".join([begin, r"\toprule", head, r"\midrule", *body, r"\bottomrule", end])
+
+
 def _right_aligned(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[bool]:
     """Columns of numbers are aligned to the right, so that their digits stand below each other."""
     return [
@@ -75,3 +111,7 @@ def _text(cell: Cell) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _latex(cell: Cell) -> str:
+    return "--" if cell is None else _text(cell).translate(LATEX)
