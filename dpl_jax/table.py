@@ -73,9 +73,9 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> st
 
 
 def csv_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The table as CSV (RFC 4180, lines end in a newline): numbers in full, None an empty field."""
+    """The table as CSV (RFC 4180, so lines end in CR LF): numbers in full, None an empty field."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv.writer(file)
     writer.writerow(columns)
     writer.writerows(rows)
     return file.getvalue()
