@@ -13,7 +13,6 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.ablation_report import plot
 from dpl_jax.configuration import Lengths, prompt_tokens
-from dpl_jax.data.split import save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.json_files import write_json
@@ -27,9 +26,9 @@ from dpl_jax.members import (
     train_members_epoch,
     train_states,
 )
-from dpl_jax.pool import Pool, load_pool
+from dpl_jax.pool import Pool, load_pool, pool_provenance, save_samples
 from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
-from dpl_jax.results import provenance, run_name
+from dpl_jax.results import run_name
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.scores import score
 from dpl_jax.steps import Metrics, State
@@ -58,7 +57,7 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     grouping = group_members(config, pool, members)
     name = run_name(config).rpartition("-seed")[0]
     with open_run(workdir, "ablate", config, name=name) as run:
-        _save_lists(run, pool)
+        save_samples(run.path, pool)
         searched = search_members(run, config, pool, members, grouping)
         lengths = {member: _chosen(member, searched[member])[0] for member in members}
         all_shots = load_pool(config, seeds, hold_out=False)
@@ -162,7 +161,7 @@ def _results(
         "images": len(labels),
         "zero_shot": scores["zero_shot"],
         "members": members,
-    } | _provenance(config, pool)
+    } | pool_provenance(config, pool)
 
 
 def _chosen(member: Member, searched: Outcome) -> tuple[HostTree, HostTree, HostTree]:
@@ -179,23 +178,3 @@ def _found(member: Member, searched: Outcome, trained: Outcome, lengths: Lengths
         "search": searched.metrics,
         "train": trained.metrics,
     }
-
-
-def _provenance(config: ConfigDict, pool: Pool) -> dict[str, Any]:
-    """As of one run, but with the sampled images of every seed."""
-    of_seeds = {
-        seed: provenance(config, pool.inputs.clip, sampled)
-        for seed, sampled in pool.samples.items()
-    }
-    common = dict(next(iter(of_seeds.values())))
-    del common["seed"]
-    files = {seed: each["sampled_files"] for seed, each in of_seeds.items()}
-    return common | {"sampled_files": files}
-
-
-def _save_lists(run: RunFolder, pool: Pool) -> None:
-    """Records each seed's sample in ``RUN/seedN/sampled.json``."""
-    for seed, sampled in pool.samples.items():
-        folder = run.path / f"seed{seed}"
-        folder.mkdir(exist_ok=True)
-        save_lists(folder, pool.inputs.full, sampled)

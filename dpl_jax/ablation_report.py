@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from dpl_jax.plots import BLUE, ORANGE, draw_level, draw_series, finish_axes, save_plot
 from dpl_jax.statistics import MeanInterval, mean_interval
 from dpl_jax.table import Cell
 
@@ -24,7 +23,6 @@ COLUMNS = (
     "prompt tokens",
     "confidence",
 )
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
 
 
 def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
@@ -72,11 +70,7 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     _draw_accuracy(left, found)
     _draw_tokens(right, found)
     figure.suptitle(f"{found['dataset']}, {found['shots']} shots", fontsize=11)
-    for suffix in (".png", ".svg"):
-        target = Path(f"{path}{suffix}")
-        temporary = target.with_name(f".{target.name}.tmp")
-        figure.savefig(temporary, format=suffix[1:], dpi=200)
-        temporary.replace(target)
+    save_plot(figure, path)
 
 
 def _draw_accuracy(axes: Axes, found: Mapping[str, Any]) -> None:
@@ -87,8 +81,7 @@ def _draw_accuracy(axes: Axes, found: Mapping[str, Any]) -> None:
     ):
         values = [[100 * m[method]["accuracy"] for m in members] for members in groups.values()]
         _draw_series(axes, list(groups), values, name, colour, shift)
-    zero_shot = 100 * found["zero_shot"]["accuracy"]
-    axes.axhline(zero_shot, color=GREY, linestyle="--", linewidth=1.2, label="zero-shot")
+    draw_level(axes, 100 * found["zero_shot"]["accuracy"], "zero-shot")
     axes.set_ylabel("test accuracy (%)")
     _finish(axes, list(groups))
 
@@ -111,42 +104,16 @@ def _draw_series(
     colour: str,
     shift: int,
 ) -> None:
-    """Means with 95 % intervals, and the single values; ``shift`` keeps two series apart."""
+    """A series over T; ``shift`` keeps two of them apart."""
     gap = min((b - a for a, b in itertools.pairwise(lengths)), default=1)
     positions = [length + 0.04 * gap * shift for length in lengths]
-    means = [mean_interval(list(of_seeds)) for of_seeds in values]
-    axes.errorbar(
-        positions,
-        [mean.mean for mean in means],
-        yerr=[mean.half_width or 0.0 for mean in means],
-        color=colour,
-        marker="o",
-        markersize=5,
-        capsize=3,
-        linewidth=1.8,
-        elinewidth=1.0,
-        label=name,
-    )
-    for position, of_seeds in zip(positions, values, strict=True):
-        axes.scatter([position] * len(of_seeds), of_seeds, s=9, color=colour, alpha=0.4, zorder=1)
+    draw_series(axes, positions, values, name, colour)
 
 
 def _finish(axes: Axes, lengths: Sequence[int]) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),  # above the axes
-        ncols=3,
-        columnspacing=1.2,
-        handlelength=1.6,
-        frameon=False,
-        fontsize=8,
-    )
     axes.set_xlabel("maximum context length T")
     axes.set_xticks(list(lengths))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    finish_axes(axes)
 
 
 def _accuracy(members: Sequence[Mapping[str, Any]], method: str) -> MeanInterval:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from absl import app, flags
 from absl import logging as logging_levels
@@ -34,21 +36,33 @@ def define_workdir() -> flags.FlagHolder[str | None]:
     )
 
 
-def run(main: Callable[[], None], required: Sequence[str] = ()) -> None:
+def tell_report(run: str | Path) -> None:
+    """Prints where a run's report is, if one was written."""
+    page = Path(run) / "report.html"
+    if page.is_file():
+        print(f"Report: {page}")
+
+
+def run(
+    main: Callable[[], None], required: Sequence[str] = (), positional: str | None = None
+) -> None:
     """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
 
     Args:
       main: what the launcher does.
       required: names of flags that must be given.
+      positional: a flag whose value may also be given first, without the flag's name.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     flags.mark_flags_as_required(required)
     use_compilation_cache()
-    app.run(lambda _: _call(main), flags_parser=_parse)
+    app.run(lambda _: _call(main), flags_parser=functools.partial(_parse, positional=positional))
 
 
-def _parse(arguments: Sequence[str]) -> Sequence[str]:
+def _parse(arguments: Sequence[str], positional: str | None = None) -> Sequence[str]:
     """Parses flags and config; whatever is wrong with them becomes one message."""
+    if positional and len(arguments) > 1 and not arguments[1].startswith("-"):
+        arguments = [arguments[0], f"--{positional}={arguments[1]}", *arguments[2:]]
     with _one_message():
         try:
             rest: Sequence[str] = flags.FLAGS(arguments)

@@ -58,8 +58,11 @@ def get_config() -> ConfigDict:
     config.train = train()
     config.evaluate = evaluate()
     config.ablate = ablate()
+    config.compare = compare()
     config.checkpoint = checkpoint()
     config.memory = memory()
+    # Write RUN/report.html at the end of a search, a training and an evaluation.
+    config.report = True
     # Also write TensorBoard event files (RUN/tensorboard).
     config.tensorboard = False
     # Show progress: "auto" (a bar on a terminal, else plain lines), "plain" or "off".
@@ -217,6 +220,16 @@ def ablate() -> ConfigDict:
     # Values of search.max_context_length, and of seed.
     c.max_context_length = (2, 4, 6, 8, 10)
     c.seeds = (1, 2, 3)
+    return c
+
+
+def compare() -> ConfigDict:
+    """DPL beside other methods, on the same images and for the same number of epochs."""
+    c = ConfigDict()
+    # Names of the methods with commas between them (docs/comparison.md lists them); "" for all.
+    c.methods = ""
+    # Values of seed; all of a method are trained together.
+    c.seeds = (1, 2, 3, 4, 5)
     return c
 
 

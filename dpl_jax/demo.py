@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dpl_jax.evaluate import evaluate
-from dpl_jax.search import search
+from dpl_jax.reuse import evaluate_once, search_once, train_once
 from dpl_jax.statistics import mean_interval
 from dpl_jax.table import Cell
-from dpl_jax.train import train
 
 METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL (searched, trained)"}
 
@@ -26,7 +24,7 @@ class Demo(NamedTuple):
 
 
 def demo(config: ConfigDict, seeds: Sequence[int], workdir: str | Path) -> Demo:
-    """Searches, trains and evaluates for every seed; finished runs in ``workdir`` are reused.
+    """Searches, trains and evaluates for every seed; what ``workdir`` has already is reused.
 
     Args:
       config: see :mod:`dpl_jax.config`; its seed is replaced.
@@ -37,13 +35,11 @@ def demo(config: ConfigDict, seeds: Sequence[int], workdir: str | Path) -> Demo:
     for seed in seeds:
         config = config.copy_and_resolve_references()
         config.seed = seed
-        searched = search(config, Path(workdir) / f"search-seed{seed}")
-        trained = train(
-            config, searched / "configuration.json", Path(workdir) / f"train-seed{seed}"
-        )
+        searched = search_once(config, Path(workdir) / f"search-seed{seed}")
+        trained = train_once(config, searched, Path(workdir) / f"train-seed{seed}")
         found.searches.append(searched)
         found.trainings.append(trained)
-        found.results.append(evaluate(trained))
+        found.results.append(evaluate_once(trained))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax import checkpoints
-from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.model import Clip, load_clip
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.split import Dataset, Item, list_hash
 from dpl_jax.data.stream import evaluation_batches
-from dpl_jax.data.transforms import Preprocessing, normalise
+from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.logits import (
@@ -34,6 +33,7 @@ from dpl_jax.logits import (
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
+from dpl_jax.report import report_at_end
 from dpl_jax.run_folder import read_config
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing
@@ -41,14 +41,26 @@ from dpl_jax.task import class_texts, clip_preprocessing
 SPLITS = ("train", "val", "test")
 
 
-class Predicted(NamedTuple):
-    """Class logits of the images that could be read.
+# Normalised images (B, H, W, 3) to features (B, F).
+Encoder = Callable[[jax.Array], jax.Array]
+
+
+class Encoded(NamedTuple):
+    """Features of the images that could be read.
 
     Attributes:
-      logits: (n, C) of each method.
+      features: (n, F) of each encoder, float32, not normalised.
       labels: (n,).
-      read: (items,) bool; an unreadable image that was skipped has False, and no logits.
+      read: (items,) bool; an unreadable image that was skipped has False, and no features.
     """
+
+    features: dict[str, np.ndarray]
+    labels: np.ndarray
+    read: np.ndarray
+
+
+class Predicted(NamedTuple):
+    """Class logits (n, C) of each method; else as :class:`Encoded`."""
 
     logits: dict[str, np.ndarray]
     labels: np.ndarray
@@ -123,6 +135,7 @@ def evaluate(
     results = read_json(run / "results.json")
     results["evaluations"] = results.get("evaluations", {}) | {name: result}
     write_json(run / "results.json", results)
+    report_at_end(run, trained.config)
     return result
 
 
@@ -142,10 +155,33 @@ def predict(
       methods: the prompts of each method by its name.
       config: of the run.
     """
-    preprocessing = clip_preprocessing(clip)
     classes = class_texts(clip, dataset)
-    texts = {name: text_features(clip, classes, method["text"]) for name, method in methods.items()}
-    logits: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    encoders = {
+        name: functools.partial(image_features, clip, prompts=method["image"])
+        for name, method in methods.items()
+    }
+    encoded = encode(clip, items, encoders, config)
+    scale, logits = clip.params["logit_scale"], {}
+    for name, method in methods.items():
+        texts = text_features(clip, classes, method["text"])  # (C, F)
+        features = jnp.asarray(encoded.features[name])  # (n, F)
+        logits[name] = np.asarray(class_logits(features, texts, scale))
+    return Predicted(logits, encoded.labels, encoded.read)
+
+
+def encode(
+    clip: Clip, items: Sequence[Item], encoders: Mapping[str, Encoder], config: ConfigDict
+) -> Encoded:
+    """Image features by several encoders in one pass over the images, read ahead in batches.
+
+    Args:
+      clip: a frozen CLIP, for its test transform.
+      items: images.
+      encoders: by name.
+      config: of the run.
+    """
+    preprocessing = clip_preprocessing(clip)
+    features: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
     labels: list[np.ndarray] = []
     reads: list[np.ndarray] = []
     data, size = config.data, config.evaluate.batch_size
@@ -153,15 +189,14 @@ def predict(
     with progress(len(items), "evaluate", config.progress) as bar:
         for batch in evaluation_batches(items, preprocessing, size, **reading):
             read = batch.weights > 0  # (B,)
-            for name, method in methods.items():
-                image = method["image"]
-                scores = _image_logits(clip, batch.images, texts[name], image, preprocessing)
-                logits[name].append(np.asarray(scores)[read])
+            images = normalise(jnp.asarray(batch.images), preprocessing.mean, preprocessing.std)
+            for name, encoder in encoders.items():
+                features[name].append(np.asarray(encoder(images))[read])
             labels.append(batch.labels[read])
             reads.append(read)
             bar.update(min(len(labels) * size, len(items)))
-    joined = {name: np.concatenate(batches) for name, batches in logits.items()}
-    return Predicted(joined, np.concatenate(labels), np.concatenate(reads)[: len(items)])
+    joined = {name: np.concatenate(batches) for name, batches in features.items()}
+    return Encoded(joined, np.concatenate(labels), np.concatenate(reads)[: len(items)])
 
 
 def as_predictions(found: Predicted, dataset: Dataset, split: str, data: ConfigDict) -> Predictions:
@@ -176,15 +211,3 @@ def as_predictions(found: Predicted, dataset: Dataset, split: str, data: ConfigD
         labels=found.labels,
         logits=found.logits,
     )
-
-
-@functools.partial(jax.jit, static_argnames="preprocessing")
-def _image_logits(
-    clip: Clip,
-    pixels: jax.Array,
-    texts: jax.Array,
-    prompts: LayerPrompts | None,
-    preprocessing: Preprocessing,
-) -> jax.Array:
-    images = normalise(pixels, preprocessing.mean, preprocessing.std)  # (B, H, W, 3)
-    return class_logits(image_features(clip, images, prompts), texts, clip.params["logit_scale"])

@@ -26,6 +26,7 @@ def run_epochs(
     state: State,
     run_epoch: RunEpoch,
     *,
+    kind: str,
     epochs: int,
     config: ConfigDict,
     describe: Describe = lambda state: {},
@@ -37,6 +38,7 @@ def run_epochs(
       state: before the first step; its arrays are donated.
       run_epoch: (state, epoch) to the next state and metrics with a leading axis of steps,
         ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``; a second axis is members.
+      kind: what the progress bar calls it.
       epochs: in all.
       config: the whole config.
       describe: further fields of the epoch's line in metrics.jsonl.
@@ -45,7 +47,6 @@ def run_epochs(
       NumericsError: when a loss or parameter is not finite; the last good checkpoint stays.
       CheckpointError: when a checkpoint does not fit or cannot be written.
     """
-    kind = "search" if state.lengths is None else "train"
     with Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints:
         state, first = _resume(run, checkpoints, state)
         with (

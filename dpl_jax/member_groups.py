@@ -120,7 +120,9 @@ def run_groups(
             return run_epoch(states, group, epoch)
 
         states = place(start(group), grouping.mesh)
-        states = run_epochs(folder, states, epoch_of_group, epochs=epochs, config=config)
+        states = run_epochs(
+            folder, states, epoch_of_group, kind=stage, epochs=epochs, config=config
+        )
         params, means = member_params(states), read_metrics(folder)[-1]["members"]
         for index, member in enumerate(own):
             metrics = {name: values[index] for name, values in means.items()}

@@ -85,7 +85,7 @@ def search_states(
         params = {"prompts": prompts, "alphas": alphas}
         state = create_search_state(params, search, steps_per_epoch, seed)
         states.append(state.replace(max_context_length=jnp.asarray(own, jnp.int32)))
-    return _stack(states)
+    return stack(states)
 
 
 def train_states(
@@ -121,7 +121,7 @@ def train_states(
             for tower, rows in prompts.items()
         }  # (N, K, D)
         states.append(create_train_state(padded, own, train, steps_per_epoch, seed))
-    return _stack(states)
+    return stack(states)
 
 
 def place(states: State, mesh: Mesh) -> State:
@@ -197,11 +197,8 @@ def train_members_epoch(
     mesh: Mesh,
 ) -> tuple[State, Metrics]:
     """One epoch of the members' stage 2, like :func:`search_members_epoch`."""
-    feed, steps = pool.inputs.train, pool.steps_per_epoch(train.batch_size)
-    orders = pool.train_orders([m.seed for m in members], train.batch_size, epoch)  # (steps, M, B)
-    parts = []
-    for images, order in _chunks(feed, orders, chunk_steps(orders, feed)):
-        task = pool.inputs.task.replace(train=images, val=None)
+    steps, parts = pool.steps_per_epoch(train.batch_size), []
+    for task, order in member_chunks(pool, members, train.batch_size, epoch):
         states, metrics = _train_program(
             states, pool.inputs.clip, task, order, train=train, steps_per_epoch=steps, mesh=mesh
         )
@@ -225,7 +222,7 @@ def _search_program(
 ) -> tuple[State, Metrics]:
     """:func:`dpl_jax.steps.search_epoch` over members; orders (steps, M, B)."""
     epoch = functools.partial(search_epoch, search=search, steps_per_epoch=steps_per_epoch)
-    return _over_members(epoch, mesh, states, clip, task, train_order, val_order)
+    return over_members(epoch, mesh, states, clip, task, train_order, val_order)
 
 
 @functools.partial(
@@ -243,18 +240,27 @@ def _train_program(
 ) -> tuple[State, Metrics]:
     """:func:`dpl_jax.steps.train_epoch` over members; order (steps, M, B)."""
     epoch = functools.partial(train_epoch, train=train, steps_per_epoch=steps_per_epoch)
-    return _over_members(epoch, mesh, states, clip, task, order)
+    return over_members(epoch, mesh, states, clip, task, order)
 
 
-def _over_members(
+def over_members(
     epoch: Callable[..., tuple[State, Metrics]],
     mesh: Mesh,
     states: State,
     clip: Clip,
-    task: Task,
+    task: Any,
     *orders: jax.Array,
 ) -> tuple[State, Metrics]:
-    """``epoch`` of every member: side by side on a device, and each device for itself."""
+    """``epoch`` of every member: side by side on a device, and each device for itself.
+
+    Args:
+      epoch: of one member, (state, clip, task, *orders) to the next state and metrics.
+      mesh: of the devices.
+      states: leaves (M, ..).
+      clip: frozen, the same for all members.
+      task: a pytree that is the same for all members.
+      *orders: (steps, M, B) each.
+    """
     on_device = jax.vmap(epoch, in_axes=(AXES, None, None, *[1] * len(orders)), out_axes=(AXES, 1))
     return jax.shard_map(
         on_device,
@@ -263,6 +269,16 @@ def _over_members(
         out_specs=(SPECS, OF_STEPS),
         check_vma=False,  # texts are the same everywhere until a member's prompts touch them
     )(states, clip, task, *orders)
+
+
+def member_chunks(
+    pool: Pool, members: Sequence[Seeded], batch_size: int, epoch: int
+) -> Iterator[tuple[Task, jax.Array]]:
+    """The train epoch's chunks: images, and orders (steps, M, B) into them."""
+    orders = pool.train_orders([member.seed for member in members], batch_size, epoch)
+    feed = pool.inputs.train
+    for images, order in _chunks(feed, orders, chunk_steps(orders, feed)):
+        yield pool.inputs.task.replace(train=images, val=None), order
 
 
 def _search_chunks(
@@ -288,6 +304,7 @@ def _chunks(feed: Feed, orders: np.ndarray, size: int) -> Iterator[tuple[ImageSe
         yield images, indices.reshape(-1, members, batch)  # (steps, M, B)
 
 
-def _stack(states: Sequence[State]) -> State:
+def stack(states: Sequence[State]) -> State:
+    """The states of members, at the same step, with a leading axis of members."""
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return stacked.replace(step=states[0].step)

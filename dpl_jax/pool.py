@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.config import check_config
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.data.split import Dataset, Item
+from dpl_jax.data.split import Dataset, Item, save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
+from dpl_jax.results import provenance
 from dpl_jax.task import Inputs, prepare_inputs
 
 # Positions (n,) in the bank of the images of each seed.
@@ -87,6 +89,26 @@ def load_pool(config: ConfigDict, seeds: Sequence[int], *, hold_out: bool) -> Po
             "find them with `python -m dpl_jax.data check`, and replace or remove them."
         )
     return Pool(inputs, samples, train_rows, val_rows)
+
+
+def pool_provenance(config: ConfigDict, pool: Pool) -> dict[str, Any]:
+    """:func:`dpl_jax.results.provenance`, but with the sampled images of every seed."""
+    of_seeds = {
+        seed: provenance(config, pool.inputs.clip, sampled)
+        for seed, sampled in pool.samples.items()
+    }
+    common = dict(next(iter(of_seeds.values())))
+    del common["seed"]
+    files = {seed: each["sampled_files"] for seed, each in of_seeds.items()}
+    return common | {"sampled_files": files}
+
+
+def save_samples(folder: Path, pool: Pool) -> None:
+    """Records each seed's sample in ``folder/seedN/sampled.json``."""
+    for seed, sampled in pool.samples.items():
+        own = folder / f"seed{seed}"
+        own.mkdir(exist_ok=True)
+        save_lists(own, pool.inputs.full, sampled)
 
 
 def _union(lists: Mapping[int, tuple[Item, ...]]) -> tuple[tuple[Item, ...], Rows]:

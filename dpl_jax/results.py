@@ -1,4 +1,9 @@
-"""What a result needs to be understood, repeated and compared: ``RUN/results.json``."""
+"""What a result needs to be understood, repeated and compared: ``RUN/results.json``.
+
+    python -m dpl_jax.results RUN...
+
+puts the results of many runs into one table, see :mod:`dpl_jax.aggregate`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,20 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, list_hash
 from dpl_jax.run_folder import versions
 from dpl_jax.task import clip_preprocessing
+
+# The fields of every result that say where its numbers come from.
+PROVENANCE = (
+    "dataset",
+    "split",
+    "classes",
+    "shots",
+    "seed",
+    "template",
+    "transform",
+    "sampled_files",
+    "clip",
+    "versions",
+)
 
 
 def provenance(config: ConfigDict, clip: Clip, sampled: Dataset) -> dict[str, Any]:
@@ -59,6 +78,16 @@ def weights_sha256(folder: str) -> str:
 
 def run_name(config: ConfigDict) -> str:
     """What a run is about, for the name of its folder: ``digits-16shot-seed1``."""
-    name = Path(config.data.root).name if config.data.name == "folder" else config.data.name
-    half = "" if config.data.classes == "all" else f"-{config.data.classes}"
-    return f"{name}{half}-{config.data.shots}shot-seed{config.seed}"
+    return f"{task_name(config.data)}-{config.data.shots}shot-seed{config.seed}"
+
+
+def task_name(data: ConfigDict) -> str:
+    """Dataset and half of the classes: ``digits``, ``dtd-new``; of a folder, the folder's name."""
+    name = Path(data.root).resolve().name if data.name == "folder" else data.name
+    return name if data.classes == "all" else f"{name}-{data.classes}"
+
+
+if __name__ == "__main__":
+    from dpl_jax.aggregate.command import main
+
+    main()

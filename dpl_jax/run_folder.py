@@ -36,6 +36,7 @@ HARMLESS = (
     "data.workers",
     "evaluate",
     "memory",
+    "report",
     "tensorboard",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")

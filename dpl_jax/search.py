@@ -20,6 +20,7 @@ from dpl_jax.metrics_log import read_metrics
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, init_supernet
 from dpl_jax.relaxation import anneal, finished_alphas
+from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.selection import select_lengths
@@ -35,7 +36,7 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
       workdir: the run's folder; None makes a named one under ``runs/``.
 
     Returns:
-      The run's folder, with configuration.json, results.json, metrics.jsonl and checkpoints.
+      The run's folder: configuration.json, results.json, metrics.jsonl, report.html, checkpoints.
 
     Raises:
       DplError: for anything that the user can put right; the message says how.
@@ -50,6 +51,7 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
         last = read_metrics(run)[-1]
         found = {"kind": "search", "lengths": lengths, "supernet": last}
         write_json(run.results, found | provenance(config, inputs.clip, inputs.sampled))
+        report_at_end(run.path, config)
     return run.path
 
 
@@ -85,7 +87,13 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
         return describe_alphas(anneal(state.params["alphas"], settings, epoch))
 
     return run_epochs(
-        run, state, run_epoch, epochs=settings.epochs, config=config, describe=describe
+        run,
+        state,
+        run_epoch,
+        kind="search",
+        epochs=settings.epochs,
+        config=config,
+        describe=describe,
     )
 
 

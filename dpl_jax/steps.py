@@ -50,8 +50,7 @@ def create_search_state(
     params: dict[str, Any], search: FrozenConfigDict, steps_per_epoch: int, seed: int
 ) -> State:
     """The state before the first step of a search; ``params`` {"prompts": .., "alphas": ..}."""
-    optimizer = search_optimizer(search, steps_per_epoch)
-    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params))
+    return create_state(params, search_optimizer(search, steps_per_epoch), seed)
 
 
 def create_train_state(
@@ -62,18 +61,22 @@ def create_train_state(
     seed: int,
 ) -> State:
     """The state before the first step of stage 2 with one length a layer."""
-    params = {"prompts": prompts}
-    optimizer = train_optimizer(train, steps_per_epoch)
     lengths = {tower: jnp.asarray(values, jnp.int32) for tower, values in lengths.items()}
-    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params), lengths)
+    state = create_state({"prompts": prompts}, train_optimizer(train, steps_per_epoch), seed)
+    return state.replace(lengths=lengths)
 
 
 def create_mixture_state(
     params: Params, train: FrozenConfigDict, steps_per_epoch: int, seed: int
 ) -> State:
     """The state before the first step of stage 2 with a whole supernet as the final model."""
-    optimizer = train_optimizer(train, steps_per_epoch, alphas=True)
-    return State(jnp.zeros((), jnp.int32), _rng(seed), params, optimizer.init(params))
+    return create_state(params, train_optimizer(train, steps_per_epoch, alphas=True), seed)
+
+
+def create_state(params: Params, optimizer: optax.GradientTransformation, seed: int) -> State:
+    """Step 0 of whatever ``optimizer`` trains."""
+    rng = jax.random.key_data(jax.random.key(seed))
+    return State(jnp.zeros((), jnp.int32), rng, params, optimizer.init(params))
 
 
 def search_step(
@@ -121,8 +124,8 @@ def search_step(
         value, shown = loss(params, batch)
         return value + penalty(seen_alphas(params), search, epoch), shown
 
-    state, val = _descend(alpha_loss, state, "alphas", val_batch, optimizer)
-    state, train = _descend(loss, state, "prompts", train_batch, optimizer)
+    state, val = descend(alpha_loss, state, "alphas", val_batch, optimizer)
+    state, train = descend(loss, state, "prompts", train_batch, optimizer)
     return state.replace(step=state.step + 1), {"val": val, "train": train}
 
 
@@ -147,9 +150,9 @@ def train_step(
         value, accuracy = _task_loss(clip, task, batch, prompts, train.distillation)
         return value, (value, accuracy)
 
-    state, metrics = _descend(loss, state, "prompts", batch, optimizer)
+    state, metrics = descend(loss, state, "prompts", batch, optimizer)
     if mixture and train.alphas == "learned":
-        state, _ = _descend(loss, state, "alphas", batch, optimizer)
+        state, _ = descend(loss, state, "alphas", batch, optimizer)
     return state.replace(step=state.step + 1), {"train": metrics}
 
 
@@ -177,7 +180,7 @@ def search_epoch(
     """
 
     def body(state: State, order: tuple[jax.Array, jax.Array]) -> tuple[State, Metrics]:
-        train_batch = task.train_batch(order[0], _step_key(state))
+        train_batch = task.train_batch(order[0], step_key(state))
         val_batch = task.val_batch(order[1])
         return search_step(state, clip, task, train_batch, val_batch, search, steps_per_epoch)
 
@@ -197,17 +200,14 @@ def train_epoch(
     """An epoch of stage 2 (or a chunk of one) as one program, like :func:`search_epoch`."""
 
     def body(state: State, order: jax.Array) -> tuple[State, Metrics]:
-        batch = task.train_batch(order, _step_key(state))
+        batch = task.train_batch(order, step_key(state))
         return train_step(state, clip, task, batch, train, steps_per_epoch)
 
     return jax.lax.scan(body, state, train_order)
 
 
-def _rng(seed: int) -> jax.Array:
-    return jax.random.key_data(jax.random.key(seed))
-
-
-def _step_key(state: State) -> jax.Array:
+def step_key(state: State) -> jax.Array:
+    """The random key of the step that comes next, whatever came before a resume."""
     return jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
 
 
@@ -239,14 +239,22 @@ def _unrolled(loss: Objective, params: Params, batch: Batch, rate: jax.Array) ->
     return params | {"prompts": ahead}
 
 
-def _descend(
+def descend(
     objective: Objective,
     state: State,
     group: str,
     batch: Batch,
     optimizer: optax.GradientTransformation,
 ) -> tuple[State, Metrics]:
-    """One half-step of ``group``; ``objective`` is differentiated with respect to it alone."""
+    """One half-step of ``group``; ``objective`` is differentiated with respect to it alone.
+
+    Args:
+      objective: (params, batch) to what is minimised, and the loss and accuracy to report.
+      state: before.
+      group: of ``state.params``.
+      batch: images and labels.
+      optimizer: of all groups.
+    """
 
     def of_group(values: Any) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         return objective(state.params | {group: values}, batch)

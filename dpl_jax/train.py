@@ -23,6 +23,7 @@ from dpl_jax.metrics_log import read_metrics
 from dpl_jax.order import steps_per_epoch, train_order
 from dpl_jax.prompts import Tree, inherit_rows, init_discrete
 from dpl_jax.relaxation import finished_alphas
+from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name
 from dpl_jax.run_folder import RunFolder, open_run, read_config
 from dpl_jax.steps import (
@@ -46,7 +47,7 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
       workdir: the run's folder; None makes a named one under ``runs/``.
 
     Returns:
-      The run's folder, with results.json, metrics.jsonl and checkpoints.
+      The run's folder: results.json, metrics.jsonl, report.html, checkpoints.
 
     Raises:
       DplError: for anything that the user can put right; the message says how.
@@ -59,8 +60,14 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
         save_lengths(run.configuration, lengths)
         train_epochs(run, config, inputs, lengths, supernet)
         last = read_metrics(run)[-1]
-        trained = {"kind": "train", "lengths": lengths, "trained": last}
+        trained = {
+            "kind": "train",
+            "lengths": lengths,
+            "lengths_file": lengths_file,
+            "trained": last,
+        }
         write_json(run.results, trained | provenance(config, inputs.clip, inputs.sampled))
+        report_at_end(run.path, config)
     return run.path
 
 
@@ -127,4 +134,4 @@ def train_epochs(
     else:
         prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
         state = create_train_state(prompts, lengths, settings, steps, config.seed)
-    return run_epochs(run, state, run_epoch, epochs=settings.epochs, config=config)
+    return run_epochs(run, state, run_epoch, kind="train", epochs=settings.epochs, config=config)

@@ -28,6 +28,8 @@ def main() -> None:
     print_table(title + f"{first['images']} test images", *table(found.results))
     print(f"Runs: {workdir}")
     print(f"Chosen prompt lengths: {found.searches[0]}/configuration.json")
+    for run in (*found.searches, *found.trainings):
+        cli.tell_report(run)
 
 
 if __name__ == "__main__":

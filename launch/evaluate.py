@@ -25,6 +25,7 @@ def main() -> None:
     where = f"{CONFIG.value.data.name} " if CONFIG.value else ""
     title = f"{RUN.value}: {result['images']} {where}{SPLIT.value} images"
     print_table(title, ["method", "accuracy %", "macro-F1 %"], rows)
+    cli.tell_report(RUN.value)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ def main() -> None:
     """Runs or resumes the search and tells where it is."""
     run = search(CONFIG.value, WORKDIR.value)
     print(f"Search finished: {run}/configuration.json")
+    cli.tell_report(run)
     print(f"Next: python launch/train.py --config=... --search={run}")
 
 

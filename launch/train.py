@@ -25,6 +25,7 @@ def main() -> None:
     file = Path(LENGTHS.value or Path(SEARCH.value or "") / "configuration.json")
     run = train(CONFIG.value, file, WORKDIR.value)
     print(f"Training finished: {run}")
+    cli.tell_report(run)
     print(f"Next: python launch/evaluate.py --run={run}")
 
 

@@ -27,6 +27,7 @@ def short_config(**fields) -> ConfigDict:
     config.search.max_context_length = 3
     config.checkpoint.every_epochs = 1
     config.progress = "off"
+    config.report = False
     config.update_from_flattened_dict(fields)
     return config
 
@@ -259,6 +260,12 @@ def test_the_three_commands(tmp_path):
     assert "zero-shot" in done.stdout and "DPL" in done.stdout
     accuracy = read(Path(run2) / "results.json")["evaluations"]["test"]["dpl"]["accuracy"]
     assert f"{100 * accuracy:.2f}" in done.stdout
+    page = Path(run2) / "report.html"
+    assert f"Report: {page}" in done.stdout and f"{100 * accuracy:.2f}" in page.read_text()
+    page.unlink()
+    done = launch("launch/report.py", run2)
+    assert done.returncode == 0, done.stderr
+    assert f"Report: {page}" in done.stdout and f"{100 * accuracy:.2f}" in page.read_text()
 
 
 def test_prompts_can_be_evaluated_on_other_classes(trained):

@@ -1,0 +1,114 @@
+"""A comparison's table and plot, from the contents of its compare.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from dpl_jax.statistics import MeanInterval, mean_interval, paired_difference
+from dpl_jax.table import Cell
+
+REFERENCE = "dpl"
+COLUMNS = (
+    "method",
+    "accuracy %",
+    "95 % interval",
+    "minus DPL",
+    "95 % interval ",
+    "macro-F1 %",
+    "calibration error %",
+    "prompt tokens",
+    "parameters",
+    "seconds",
+)
+BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
+
+
+def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows, a row a method: means over the seeds with 95 % t-intervals.
+
+    "minus DPL" is the mean of the differences seed by seed, with the interval of that mean: a
+    method is better or worse than DPL only where it leaves out 0, which a star marks.
+    """
+    return list(COLUMNS), [_row(found, name) for name in found["methods"]]
+
+
+def difference(found: Mapping[str, Any], name: str) -> MeanInterval:
+    """Accuracy of a method minus that of DPL with the same seed, in percent."""
+    return paired_difference(
+        _values(found, name, "accuracy", 100), _values(found, REFERENCE, "accuracy", 100)
+    )
+
+
+def clear(interval: MeanInterval) -> bool:
+    """Whether an interval of a difference leaves out 0."""
+    return interval.half_width is not None and abs(interval.mean) > interval.half_width
+
+
+def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Draws every method's accuracy into ``path``.png and ``path``.svg; works without a display.
+
+    Dots are the seeds, bars 95 % intervals of the mean; a line goes through the mean of DPL.
+    """
+    names = list(found["methods"])
+    figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for position, name in enumerate(reversed(names)):
+        values = _values(found, name, "accuracy", 100)
+        mean = mean_interval(values)
+        colour = ORANGE if name == REFERENCE else BLUE
+        axes.scatter(values, [position] * len(values), s=12, color=colour, alpha=0.35)
+        width = mean.half_width or 0.0
+        axes.errorbar(mean.mean, position, xerr=width, color=colour, marker="o", capsize=3)
+    axes.axvline(
+        mean_interval(_values(found, REFERENCE, "accuracy", 100)).mean,
+        color=GREY,
+        linestyle="--",
+        linewidth=1,
+    )
+    axes.set_yticks(range(len(names)), [found["methods"][name]["title"] for name in names[::-1]])
+    axes.set_xlabel("test accuracy (%)")
+    axes.set_title(f"{found['dataset']}, {found['shots']} shots", fontsize=11, loc="left")
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    for suffix in (".png", ".svg"):
+        target = Path(f"{path}{suffix}")
+        temporary = target.with_name(f".{target.name}.tmp")
+        figure.savefig(temporary, format=suffix[1:], dpi=150)
+        temporary.replace(target)
+
+
+def _row(found: Mapping[str, Any], name: str) -> list[Cell]:
+    accuracy = mean_interval(_values(found, name, "accuracy", 100))
+    against = None if name == REFERENCE else difference(found, name)
+    seconds = _values(found, name, "seconds")
+    tokens = _values(found, name, "prompt_tokens")
+    star = " *" if against is not None and clear(against) else ""
+    return [
+        found["methods"][name]["title"],
+        accuracy.mean,
+        _plus_minus(accuracy),
+        None if against is None else f"{against.mean:+.2f}{star}",
+        None if against is None else _plus_minus(against),
+        mean_interval(_values(found, name, "macro_f1", 100)).mean,
+        mean_interval(_values(found, name, "calibration_error", 100)).mean,
+        mean_interval(tokens).mean if tokens else None,
+        round(mean_interval(_values(found, name, "parameters")).mean),
+        mean_interval(seconds).mean if seconds else None,
+    ]
+
+
+def _plus_minus(interval: MeanInterval) -> str | None:
+    return None if interval.half_width is None else f"± {interval.half_width:.2f}"
+
+
+def _values(found: Mapping[str, Any], name: str, field: str, factor: float = 1) -> Sequence[float]:
+    """The field of every seed, in the order of the seeds; those that have none are left out."""
+    seeds = found["methods"][name]["seeds"]
+    values = [seeds[seed][field] for seed in sorted(seeds, key=int)]
+    return [factor * value for value in values if value is not None]

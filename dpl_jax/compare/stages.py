@@ -1,0 +1,167 @@
+"""The trained methods of a comparison: all seeds of a method are members of one program."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from dpl_jax.baselines import method as baselines
+from dpl_jax.configuration import Lengths
+from dpl_jax.fit import fit_members_epoch, fit_states
+from dpl_jax.json_files import read_json, write_json
+from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
+from dpl_jax.members import (
+    Member,
+    search_members_epoch,
+    search_states,
+    train_members_epoch,
+    train_states,
+)
+from dpl_jax.pool import Pool
+from dpl_jax.relaxation import finished_alphas
+from dpl_jax.run_folder import RunFolder
+from dpl_jax.selection import select_lengths
+from dpl_jax.steps import Metrics, Params, State
+
+Outcomes = dict[Member, Outcome]
+
+
+class Stage(NamedTuple):
+    """What a stage came to: every member's outcome, and seconds for each (None if interrupted)."""
+
+    outcomes: Outcomes
+    seconds: float | None
+
+
+class Bench(NamedTuple):
+    """What all methods share.
+
+    Attributes:
+      run: the comparison's folder.
+      config: the whole config.
+      searching: images with validation images apart.
+      training: images with all shots to train on.
+      members: one for each seed.
+      grouping: how they are split.
+    """
+
+    run: RunFolder
+    config: ConfigDict
+    searching: Pool
+    training: Pool
+    members: Sequence[Member]
+    grouping: Grouping
+
+    def with_settings(self, section: str, settings: Mapping[str, Any]) -> Bench:
+        """The same with other settings of one section of the config, "search" or "train"."""
+        config = self.config.copy_and_resolve_references()
+        config[section].update_from_flattened_dict(dict(settings))
+        return self._replace(config=config)
+
+
+def make_bench(
+    run: RunFolder, config: ConfigDict, searching: Pool, training: Pool, seeds: Sequence[int]
+) -> Bench:
+    """The bench of a comparison; see :class:`Bench`."""
+    members = [Member(config.search.max_context_length, seed) for seed in seeds]
+    grouping = group_members(config, searching, members)
+    return Bench(run, config, searching, training, members, grouping)
+
+
+def run_search(bench: Bench, stage: str) -> Stage:
+    """The search of all members."""
+    pool, search = bench.searching, FrozenConfigDict(bench.config.search)
+    steps = pool.steps_per_epoch(search.batch_size)
+
+    def start(group: Sequence[Member]) -> State:
+        return search_states(group, pool.inputs.clip.config, search, steps)
+
+    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+        return search_members_epoch(states, pool, group, search, epoch, bench.grouping.mesh)
+
+    return _timed(bench, stage, start, run_epoch, search.epochs)
+
+
+def chosen_lengths(bench: Bench, searched: Outcomes) -> dict[Member, Lengths]:
+    """The lengths that each member's search comes to."""
+    inputs = bench.searching.inputs
+    assert inputs.val is not None  # they have searched with them
+    select = functools.partial(select_lengths, bench.config, inputs.clip, inputs.task, inputs.val)
+    rows = bench.searching.val
+    return {each: select(rows[each.seed], found.params) for each, found in searched.items()}
+
+
+def supernets(bench: Bench, searched: Outcomes) -> dict[Member, Params]:
+    """Each member's supernet, its alphas as the last epoch saw them."""
+    return {
+        member: found.params
+        | {"alphas": finished_alphas(found.params["alphas"], bench.config.search)}
+        for member, found in searched.items()
+    }
+
+
+def run_train(
+    bench: Bench,
+    stage: str,
+    lengths: Mapping[Member, Lengths],
+    started: Mapping[Member, Params] | None = None,
+) -> Stage:
+    """Stage 2 of all members with the lengths of each, or of their supernets."""
+    pool, train = bench.training, FrozenConfigDict(bench.config.train)
+    clip, steps = pool.inputs.clip.config, pool.steps_per_epoch(train.batch_size)
+
+    def start(group: Sequence[Member]) -> State:
+        return train_states(group, lengths, clip, train, steps, started)
+
+    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+        return train_members_epoch(states, pool, group, train, epoch, bench.grouping.mesh)
+
+    return _timed(bench, stage, start, run_epoch, train.epochs)
+
+
+def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> Stage:
+    """The training of all members by a baseline method."""
+    pool, train = bench.training, FrozenConfigDict(bench.config.train)
+    steps = pool.steps_per_epoch(train.batch_size)
+
+    def start(group: Sequence[Member]) -> State:
+        return fit_states(group, method, pool.inputs.clip, inputs, train, steps)
+
+    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+        mesh = bench.grouping.mesh
+        return fit_members_epoch(states, pool, group, method, inputs, train, epoch, mesh)
+
+    return _timed(bench, stage, start, run_epoch, train.epochs)
+
+
+def _timed(
+    bench: Bench,
+    stage: str,
+    start: Callable[[Sequence[Member]], State],
+    run_epoch: Callable[[State, Sequence[Member], int], tuple[State, Metrics]],
+    epochs: int,
+) -> Stage:
+    """Runs or resumes a stage; its time is known only if nothing interrupted it."""
+    record = bench.run.path / f"{stage}-seconds.json"
+    resumed = any(bench.run.path.glob(f"{stage}-members-*/checkpoints/*"))
+    began = time.perf_counter()
+    outcomes = run_groups(
+        bench.run,
+        bench.config,
+        bench.members,
+        bench.grouping,
+        start,
+        run_epoch,
+        stage=stage,
+        epochs=epochs,
+    )
+    jax.block_until_ready([found.params for found in outcomes.values()])
+    if not record.is_file():
+        taken = (time.perf_counter() - began) / len(bench.members)
+        write_json(record, {"seconds": None if resumed else taken})
+    return Stage(outcomes, read_json(record)["seconds"])

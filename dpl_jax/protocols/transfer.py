@@ -1,0 +1,141 @@
+"""Transfer: trained on one dataset, evaluated on others, without seeing an image of them.
+
+Cross-dataset transfer and domain generalisation of CoOp (arXiv 2109.01134) and CoCoOp (arXiv
+2203.05557) differ in the targets alone: datasets with other classes, or ImageNet's variants.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dpl_jax.demo import METHODS, demo
+from dpl_jax.errors import ConfigError
+from dpl_jax.json_files import write_json
+from dpl_jax.protocols.record import (
+    Evaluation,
+    check_numbers,
+    describe_runs,
+    interval,
+    percent,
+)
+from dpl_jax.results import task_name
+from dpl_jax.reuse import evaluate_once
+from dpl_jax.statistics import MeanInterval
+from dpl_jax.table import Cell
+
+
+def transfer(
+    config: ConfigDict,
+    targets: Mapping[str, ConfigDict],
+    seeds: Sequence[int],
+    workdir: str | Path,
+) -> dict[str, Any]:
+    """Searches and trains on the source, evaluates on it and on every target, for every seed.
+
+    Args:
+      config: of the source, see :mod:`dpl_jax.config`; its seed is replaced.
+      targets: configs by name, of which only ``data`` is used; see :func:`read_targets`.
+      seeds: one run of each stage for every seed.
+      workdir: gets the runs and transfer.json; what it has already is reused.
+
+    Returns:
+      The contents of transfer.json.
+
+    Raises:
+      DplError: for anything that the user can put right; the message says how.
+    """
+    check_numbers("seeds", seeds, least=0)
+    workdir = Path(workdir)
+    found = demo(config, seeds, workdir)
+    common, runs = describe_runs(workdir, found.searches, found.trainings)
+    for run, trained, source in zip(runs, found.trainings, found.results, strict=True):
+        results = {name: evaluate_once(trained, target) for name, target in targets.items()}
+        run |= {"source": source, "targets": results, "average": _averages(results.values())}
+    data = {name: target.data.to_dict() for name, target in targets.items()}
+    record = {
+        "protocol": "transfer",
+        "source": task_name(config.data),
+        "targets": data,
+        "summary": {method: _summary(runs, method, list(targets)) for method in METHODS},
+        "runs": runs,
+    } | common
+    write_json(workdir / "transfer.json", record)
+    return record
+
+
+def read_targets(files: Sequence[str], source: ConfigDict) -> dict[str, ConfigDict]:
+    """Loads config files, ``configs/NAME.py`` or ``configs/NAME.py:classes=new``, by dataset.
+
+    A target that names no data.root takes the source's.
+
+    Raises:
+      ConfigError: no files, one that cannot be loaded, or two of the same dataset and classes.
+    """
+    targets: dict[str, ConfigDict] = {}
+    for file in files:
+        target = _load_config(file)
+        if source.data.name != "folder":  # whose root is its images, not where datasets lie
+            target.data.root = target.data.root or source.data.root
+        name = task_name(target.data)
+        if name in targets:
+            raise ConfigError(f"--targets names {name} twice.")
+        targets[name] = target
+    if not targets:
+        raise ConfigError("--targets names no config; write --targets=configs/a.py,configs/b.py")
+    return targets
+
+
+def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
+    """Columns and rows: accuracy on the source and every target, and the average of the targets.
+
+    With several seeds the means, and under each the standard deviations and the half-widths of the
+    95 % intervals.
+    """
+    columns = ["method", f"{record['source']} (source) %", *(f"{t} %" for t in record["targets"])]
+    rows: list[list[Cell]] = []
+    for method, name in METHODS.items():
+        found = record["summary"][method]
+        cells = [found["source"], *found["targets"].values(), found["average"]]
+        numbers: list[MeanInterval] = [percent(cell) for cell in cells]
+        rows.append([name, *(number.mean for number in numbers)])
+        if len(record["runs"]) > 1:
+            rows.append(["  std", *(number.std for number in numbers)])
+            rows.append(["  95 % interval ±", *(number.half_width for number in numbers)])
+    return [*columns, "average %"], rows
+
+
+def _load_config(file: str) -> ConfigDict:
+    path, _, shortcuts = file.partition(":")
+    if not Path(path).is_file():
+        raise ConfigError(f"--targets names {path}, which does not exist; see configs/.")
+    config = runpy.run_path(path).get("get_config", str)(shortcuts)
+    if not isinstance(config, ConfigDict) or "data" not in config:
+        raise ConfigError(f"{path} is no config of a dataset; see configs/.")
+    return config
+
+
+def _averages(results: Collection[Evaluation]) -> dict[str, float]:
+    """Mean accuracy of one run over the targets, by method."""
+    return {
+        method: sum(each[method]["accuracy"] for each in results) / len(results)
+        for method in METHODS
+    }
+
+
+def _summary(
+    runs: Sequence[Mapping[str, Any]], method: str, targets: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracies of one method over the seeds, 0 to 1."""
+    return {
+        "source": interval([run["source"][method]["accuracy"] for run in runs]),
+        "targets": {
+            name: interval([run["targets"][name][method]["accuracy"] for run in runs])
+            for name in targets
+        },
+        "average": interval([run["average"][method] for run in runs]),
+    }

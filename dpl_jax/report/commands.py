@@ -1,0 +1,83 @@
+"""The commands that make a run again: its launcher, a config file, and every field that differs."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+import dpl_jax.config
+from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.report.contents import Contents
+from dpl_jax.run_folder import config_differences
+
+ROOT = Path(dpl_jax.config.__file__).parents[1]
+BASE = "dpl_jax/config.py"  # where there is no configs/, it is a config file too
+
+
+def commands(contents: Contents) -> list[list[str]]:
+    """The commands, each as its parts: the program, then one flag each.
+
+    The run comes first, with the lengths that it used, then each evaluation whose data are known.
+    """
+    found = []
+    flags = config_flags(contents.config.to_dict())
+    if contents.kind == "search":
+        found.append(["python launch/search.py", *flags])
+    if contents.kind == "train":
+        found.append(["python launch/train.py", *flags, _lengths_flag(contents)])
+    own = contents.config.data.to_dict()
+    for predictions in contents.predictions.values():
+        evaluation = [_flag("run", contents.path), _flag("split", predictions.split)]
+        if predictions.data != own:
+            evaluation += config_flags({"data": dict(predictions.data)})
+        found.append(["python launch/evaluate.py", *evaluation])
+    return found
+
+
+def config_flags(config: Mapping[str, Any]) -> list[str]:
+    """The flags that make launchers see ``config``: a config file, and what differs from it.
+
+    Args:
+      config: all fields, or whole groups of them such as ``data``; those of an ablation do not
+        matter to a run.
+    """
+    file, base = base_config(config["data"]["name"])
+    groups = {name: group for name, group in base.to_dict().items() if name in config}
+    differences = config_differences(groups, config)
+    return [
+        _flag("config", file),
+        *(
+            _flag(f"config.{name}", value)
+            for name, (default, value) in differences.items()
+            if default is not None and value is not None and not name.startswith("ablate.")
+        ),
+    ]
+
+
+def base_config(dataset: str) -> tuple[str, ConfigDict]:
+    """The config file for a dataset, and what it holds."""
+    path = ROOT / "configs" / f"{dataset}.py"
+    if dataset not in TEMPLATES or not path.is_file():
+        return BASE, dpl_jax.config.get_config()
+    spec = importlib.util.spec_from_file_location(f"configs.{dataset}", path)
+    assert spec is not None and spec.loader is not None  # a .py file that exists
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return f"configs/{dataset}.py", module.get_config()
+
+
+def _lengths_flag(contents: Contents) -> str:
+    """The lengths that a training used; what went on from a supernet needs the search of then."""
+    train, given = contents.config.train, contents.results.get("lengths_file")
+    if given and (train.get("final") == "mixture" or train.get("start") == "supernet"):
+        return _flag("search", Path(given).parent)
+    return _flag("lengths", contents.path / "configuration.json")
+
+
+def _flag(name: str, value: object) -> str:
+    return shlex.quote(f"--{name}={value}")
