@@ -30,6 +30,7 @@ def config(data_root):
             "train.epochs": 1,
             "train.batch_size": 50,
             "progress": "off",
+            "report": False,
         }
     )
     return config
