@@ -29,7 +29,8 @@ SMALLEST_CHUNK = 16
 # on all keys: what is kept of every layer for the gradient, and what one layer takes while it is
 # computed again. Fitted to compiled programs (`make bench BENCH_ARGS=memory` compares). The dtype
 # of the matrix products changes little: LayerNorm, softmax and residual stream are float32 anyway.
-KEPT_WIDTHS, KEPT_HIDDEN = 5.0, 1.0  # input, query, key, value, output of the attention; and fc1
+# Kept: input, query, key, value, output of the attention, and fc1; XLA holds up to two of each.
+KEPT_WIDTHS, KEPT_HIDDEN = 6.0, 1.5
 WORK_WIDTHS, WORK_HIDDEN, WORK_SCORES = 11.0, 3.0, 2.0
 FLOAT_BYTES = 4
 
