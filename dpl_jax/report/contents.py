@@ -13,13 +13,15 @@ from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions
 from dpl_jax.run_folder import read_config
 
+KINDS = {"search": "Search for prompt lengths", "train": "Training of prompts"}
+
 
 class Contents(NamedTuple):
     """A run on disk; what is not there yet is empty.
 
     Attributes:
       path: the run's folder.
-      kind: "search", "train", ...
+      kind: of ``KINDS``.
       config: every setting.
       versions: of Python and the packages that it was started with.
       results: results.json.
@@ -63,17 +65,23 @@ def read_contents(run: Path) -> Contents:
     """Reads a run folder.
 
     Raises:
-      RunFolderError: when it is none, or one of its files is damaged; the message names it.
+      RunFolderError: when it is none, one of another kind, or one of its files is damaged; the
+        message names it.
     """
     config = read_config(run)
     saved = _read(run / "config.json")
+    if saved.get("kind") not in KINDS:
+        raise RunFolderError(
+            f"{run} holds a run of kind {saved.get('kind')!r}; a report is of a search or a "
+            "training. Other jobs write their own tables and plots."
+        )
     try:
         metrics = read_metrics(run)
     except ValueError as error:
         raise RunFolderError(str(error)) from error
     return Contents(
         path=run,
-        kind=saved.get("kind", "run"),
+        kind=saved["kind"],
         config=config,
         versions=saved.get("versions", {}),
         results=_read(run / "results.json"),

@@ -13,12 +13,11 @@ from dpl_jax.config import get_config
 from dpl_jax.json_files import to_json, write_text
 from dpl_jax.prompts import TOWERS
 from dpl_jax.report.commands import commands
-from dpl_jax.report.contents import Contents, read_contents
+from dpl_jax.report.contents import KINDS, Contents, read_contents
 from dpl_jax.report.figures import printable, report_style
-from dpl_jax.report.sections import Table, sections
+from dpl_jax.report.parts import Table
+from dpl_jax.report.sections import sections
 from dpl_jax.run_folder import config_differences
-
-KINDS = {"search": "Search for prompt lengths", "train": "Training of prompts"}
 
 
 class Tile(NamedTuple):
@@ -47,7 +46,7 @@ def write_report(run: str | os.PathLike[str]) -> Path:
         parts = sections(contents)
     page = _template().render(
         title=title(contents),
-        kind=KINDS.get(contents.kind, contents.kind),
+        kind=KINDS[contents.kind],
         summary=summary(contents),
         tiles=tiles(contents),
         sections=parts,
@@ -83,6 +82,8 @@ def summary(contents: Contents) -> str:
     if contents.kind == "search":
         longest = config.search.max_context_length
         what = f"Searched how many prompt tokens, 0 to {longest}, {layers} {clip} should get"
+    elif config.train.get("final") == "mixture":
+        what = f"Trained the searched supernet, all its lengths mixed, in {layers} {clip}"
     else:
         what = f"Trained {_tokens(contents)} prompt tokens in {layers} {clip}"
     end = "" if contents.results else " The run has not finished."

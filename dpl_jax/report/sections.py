@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from dpl_jax.prompts import TOWERS
-from dpl_jax.report import alpha_plots, class_plots, run_plots
+from dpl_jax.report import alpha_plots, run_plots
 from dpl_jax.report.contents import Contents
+from dpl_jax.report.evaluation_sections import evaluation_sections
 from dpl_jax.report.figures import save_figure
-from dpl_jax.report.images import WrongImage, most_wrong
-from dpl_jax.scores import confusion_matrix, score
+from dpl_jax.report.parts import Draw, Picture, Section, Table, method_name
 from dpl_jax.table import Cell
 
-METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL"}
-MOST_WRONG = 24
-MOST_PAIRS = 15
-
-
-class Picture(NamedTuple):
-    """A figure in the page: an SVG element, and the words below it."""
-
-    svg: str
-    caption: str
-
-
-class Table(NamedTuple):
-    """A table; ``summary`` folds it away behind these words."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    summary: str = ""
-
-
-class Section(NamedTuple):
-    """A part of the page."""
-
-    anchor: str
-    title: str
-    text: str = ""
-    pictures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-    images: Sequence[WrongImage] = ()
-
-
-Draw = Callable[[Figure, str, str, str], Picture]
+MOST_EVALUATIONS = 3  # shown in full; all are in the table
 
 
 def sections(contents: Contents) -> list[Section]:
@@ -63,7 +31,7 @@ def sections(contents: Contents) -> list[Section]:
         *_evolution(contents, draw),
         *_lengths(contents, draw),
         *_curves(contents, draw),
-        *(part for name in contents.predictions for part in _evaluation(contents, name, draw)),
+        *_evaluations(contents, draw),
     ]
 
 
@@ -178,89 +146,16 @@ def _curves(contents: Contents, draw: Draw) -> list[Section]:
     return [Section("curves", "Loss and accuracy", text, pictures)]
 
 
-def _evaluation(contents: Contents, name: str, draw: Draw) -> list[Section]:
-    """Classes, confusions and worst images of the last method that an evaluation has."""
-    predictions = contents.predictions[name]
-    if not predictions.logits or not len(predictions.labels):
-        return []
-    method = "dpl" if "dpl" in predictions.logits else list(predictions.logits)[-1]
-    confusion = confusion_matrix(predictions.logits[method], predictions.labels)
+def _evaluations(contents: Contents, draw: Draw) -> list[Section]:
+    """The test images first, then other evaluations in the order of their names."""
+    names = sorted(contents.predictions, key=lambda name: (name != "test", name))
     return [
-        _classes(contents, name, method, draw),
-        *_confusion(contents, name, confusion, draw),
-        *_wrong(contents, name, method),
+        section
+        for name in names[:MOST_EVALUATIONS]
+        for section in evaluation_sections(name, contents.predictions[name], draw)
     ]
-
-
-def _classes(contents: Contents, name: str, method: str, draw: Draw) -> Section:
-    predictions, images = contents.predictions[name], contents.predictions[name].labels
-    accuracy = {
-        key: np.asarray(score(logits, predictions.labels)["per_class"], float)  # (C,)
-        for key, logits in predictions.logits.items()
-    }
-    classnames, zero_shot = predictions.classnames, accuracy.get("zero_shot")
-    figure = class_plots.class_dots(accuracy[method], zero_shot, classnames)
-    few = len(classnames) <= class_plots.MOST_CLASSES
-    which = "All classes" if few else f"The {class_plots.MOST_CLASSES} hardest classes"
-    counts = np.bincount(images, minlength=len(classnames))
-    rows: list[list[Cell]] = [
-        [
-            classname,
-            int(counts[label]),
-            *(_percent(accuracy[key][label]) for key in accuracy),
-        ]
-        for label, classname in enumerate(classnames)
-    ]
-    columns = ["class", "images", *(f"{method_name(key)} %" for key in accuracy)]
-    summary = "" if few else f"All {len(classnames)} classes as a table"
-    return Section(
-        f"classes-{name}",
-        f"Accuracy of every class ({name})",
-        f"{which}, hardest first. A line ends at the filled dot: blue up, orange down.",
-        [draw(figure, f"per-class-{name}", f"Accuracy of the classes of {name}", "")],
-        [Table(columns, rows, summary)],
-    )
-
-
-def _confusion(contents: Contents, name: str, confusion: np.ndarray, draw: Draw) -> list[Section]:
-    classnames = contents.predictions[name].classnames
-    pairs = class_plots.confused_pairs(confusion, MOST_PAIRS)
-    pictures = []
-    if len(classnames) < class_plots.MATRIX_CLASSES:
-        figure = class_plots.matrix(confusion, classnames)
-        label = f"Confusion matrix of {name}"
-        pictures.append(draw(figure, f"confusion-{name}", label, "Blue is right, orange is wrong"))
-    rows: list[list[Cell]] = [
-        [classnames[true], classnames[predicted], count, _percent(count / confusion[true].sum())]
-        for true, predicted, count in pairs
-    ]
-    columns = ["true class", "predicted class", "images", "of the class %"]
-    tables = [Table(columns, rows)] if rows else []
-    if not pictures and not tables:
-        return []
-    text = "The errors that were made most often." if rows else "No image was misclassified."
-    return [
-        Section(f"confusion-{name}", f"What is taken for what ({name})", text, pictures, tables)
-    ]
-
-
-def _wrong(contents: Contents, name: str, method: str) -> list[Section]:
-    images = most_wrong(contents.predictions[name], method, MOST_WRONG)
-    if not images:
-        return []
-    text = "Misclassified images whose true class got the least probability, worst first."
-    return [Section(f"wrong-{name}", f"Most wrong images ({name})", text, images=images)]
-
-
-def method_name(method: str) -> str:
-    """How a method is called in the page."""
-    return METHODS.get(method, method.replace("_", " "))
 
 
 def _of_towers(weights: dict[str, list[list[float]]]) -> dict[str, np.ndarray]:
     """(N, T + 1) of each tower."""
     return {tower: np.asarray(weights[tower], float) for tower in TOWERS if tower in weights}
-
-
-def _percent(share: float) -> float | None:
-    return 100 * float(share) if math.isfinite(share) else None

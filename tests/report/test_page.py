@@ -192,6 +192,9 @@ def test_settings_that_differ_are_listed_first(searched: Path) -> None:
 def test_what_is_no_run_or_damaged_is_named(searched: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run folder"):
         write_report(tmp_path)
+    open_run(tmp_path / "ablation", "ablate", digits.get_config()).close()
+    with pytest.raises(RunFolderError, match=r"ablation .* kind 'ablate'"):
+        write_report(tmp_path / "ablation")
     (searched / "configuration.json").write_text("[1, 2]")
     with pytest.raises(RunFolderError, match=r"configuration\.json"):
         write_report(searched)
@@ -231,3 +234,21 @@ def test_results_of_older_versions_are_shown(trained: Path) -> None:
     text = Page(write_report(trained)).sections["results"]
     assert "test DPL 6 66.67 19.25 43.21 –" in text
     assert "test linear probe 6 50.00 20.41 25.00 –" in text
+
+
+def test_of_many_evaluations_the_test_images_come_first(trained: Path) -> None:
+    folder = trained / "predictions"
+    predictions = load_predictions(folder / "test.npz")
+    for name in ("a-all-test", "b-all-test", "c-all-test"):
+        save_predictions(folder / f"{name}.npz", predictions)
+    page = Page(write_report(trained))
+    shown = [anchor for anchor in page.anchors if anchor.startswith("classes-")]
+    assert shown == ["classes-test", "classes-a-all-test", "classes-b-all-test"]
+
+
+def test_a_mixture_is_no_training_of_single_lengths(trained: Path) -> None:
+    saved = read_json(trained / "config.json")
+    saved["config"]["train"]["final"] = "mixture"
+    write_json(trained / "config.json", saved)
+    page = Page(write_report(trained))
+    assert "Trained the searched supernet" in page.text and "Trained 3" not in page.text
