@@ -7,6 +7,7 @@ python launch/compare.py --config=configs/digits.py --config.compare.methods=coo
 from dpl_jax import cli
 from dpl_jax.compare.contest import compare
 from dpl_jax.compare.report import table
+from dpl_jax.compare.stability import stability_table
 from dpl_jax.json_files import read_json
 from dpl_jax.member_groups import use_all_cores
 from dpl_jax.table import print_table
@@ -22,6 +23,9 @@ def main() -> None:
     seeds = ", ".join(str(seed) for seed in CONFIG.value.compare.seeds)
     print_table(f"{found['dataset']}, {found['shots']} shots, seeds {seeds}", *table(found))
     print("* the difference to DPL is clear: its 95 % interval leaves out 0")
+    columns, rows = stability_table(found)
+    if rows:
+        print_table("Searches with different seeds", columns, rows)
     print(f"Comparison: {run}/compare.json, and a plot in {run}/compare.png and .svg")
 
 

@@ -46,10 +46,12 @@ from dpl_jax.json_files import read_json, write_json
 from dpl_jax.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.members import Member
 from dpl_jax.pool import load_pool, pool_provenance, save_samples
-from dpl_jax.prompts import inherit_rows
+from dpl_jax.prompts import choose_lengths, inherit_rows
+from dpl_jax.relaxation import mean_entropy
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import open_run
 from dpl_jax.scores import score
+from dpl_jax.steps import Params
 
 
 class Contender(NamedTuple):
@@ -185,19 +187,44 @@ def _searched(bench: Bench, name: str, entry: Searched) -> dict[Member, Contende
     label = "-".join(f"{field}={value}" for field, value in settings.items()).replace(".", "_")
     search = run_search(bench, f"search-{label or 'default'}")
     lengths, nets = chosen_lengths(bench, search.outcomes), supernets(bench, search.outcomes)
+    contenders = _finished(bench, name, entry, lengths, nets, search.seconds)
+    return {
+        member: each._replace(details={"lengths": lengths[member]} | _sureness(nets[member]))
+        for member, each in contenders.items()
+    }
+
+
+def _finished(
+    bench: Bench,
+    name: str,
+    entry: Searched,
+    lengths: Mapping[Member, Lengths],
+    nets: Mapping[Member, Params],
+    seconds: float | None,
+) -> dict[Member, Contender]:
+    """What is made of searched supernets; ``seconds`` are the search's."""
     if name == "discretised":
         rows = {m: inherit_rows(nets[m]["prompts"], own) for m, own in lengths.items()}
         prompts = {m: discrete(rows[m], own) for m, own in lengths.items()}
-        return _contenders(bench, prompts, rows, lengths, search.seconds)
+        return _contenders(bench, prompts, rows, lengths, seconds)
     if entry.train is None:
-        return _mixtures(bench, nets, lengths, search.seconds)
+        return _mixtures(bench, nets, seconds)
     bench = bench.with_settings("train", entry.train)
     stage = run_train(bench, name, lengths, nets if entry.train else None)
-    seconds = search.seconds + stage.seconds if search.seconds and stage.seconds else None
+    both = seconds + stage.seconds if seconds is not None and stage.seconds is not None else None
     if bench.config.train.final == "mixture":
         nets = {member: found.params for member, found in stage.outcomes.items()}
-        return _mixtures(bench, nets, lengths, seconds)
-    return _discrete(bench, stage, lengths, seconds)
+        return _mixtures(bench, nets, both)
+    return _discrete(bench, stage, lengths, both)
+
+
+def _sureness(supernet: Params) -> dict[str, float]:
+    """Mean over the layers of the chosen lengths' softmax weight, and of the entropy in nats."""
+    confidences = choose_lengths(supernet["alphas"])[1]
+    return {
+        "confidence": float(np.mean(np.concatenate(list(confidences.values())))),
+        "entropy": float(mean_entropy(supernet["alphas"])),
+    }
 
 
 def _discrete(
@@ -210,15 +237,14 @@ def _discrete(
 
 
 def _mixtures(
-    bench: Bench, nets: Mapping[Member, Any], lengths: Mapping[Member, Lengths], seconds: Any
+    bench: Bench, nets: Mapping[Member, Params], seconds: float | None
 ) -> dict[Member, Contender]:
     """Contenders that are whole supernets: all their rows count as prompt tokens."""
     prompts = {member: mixed(**params) for member, params in nets.items()}
-    found = _contenders(bench, prompts, {m: p["prompts"] for m, p in nets.items()}, None, seconds)
+    rows = {member: params["prompts"] for member, params in nets.items()}
+    found = _contenders(bench, prompts, rows, None, seconds)
     return {
-        member: each._replace(
-            parameters=count_parameters(nets[member]), details={"lengths": lengths[member]}
-        )
+        member: each._replace(parameters=count_parameters(nets[member]))
         for member, each in found.items()
     }
 
