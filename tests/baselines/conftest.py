@@ -1,8 +1,10 @@
 """A small random CLIP with more layers than the core's, its classes and images."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +13,15 @@ from dpl_jax.data.split import Dataset
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 CONFIG = small_config(text={"num_hidden_layers": 3}, vision={"num_hidden_layers": 4})
+
+
+@pytest.fixture(scope="package", autouse=True)
+def quick_compilation() -> Iterator[None]:
+    """Programs that run once are compiled without most optimisations, in half the time."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

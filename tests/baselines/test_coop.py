@@ -79,33 +79,25 @@ def test_equal_contexts_of_all_classes_are_one_context(
     )
 
 
-@pytest.mark.parametrize("class_specific", [False, True])
-def test_a_class_sees_its_own_context_only(
-    clip: Clip, dataset: Dataset, class_specific: bool
-) -> None:
-    method = CoOp(tokens=5, class_specific=class_specific)
+def test_a_class_sees_its_own_context_only(clip: Clip, dataset: Dataset) -> None:
+    method = CoOp(tokens=5, class_specific=True)
     inputs = method.inputs(clip, dataset)
     params = method.init(clip, inputs, 3)
     gradient = jax.grad(lambda p: method.text(p, clip, inputs)[1].sum())(params)["text"]
-    if not class_specific:
-        assert (jnp.abs(gradient).sum(axis=-1) > 0).all()
-    else:
-        touched = (gradient != 0).any(axis=(0, 2, 3))  # (C,)
-        np.testing.assert_array_equal(touched, [False, True, False])
+    touched = (gradient != 0).any(axis=(0, 2, 3))  # (C,)
+    np.testing.assert_array_equal(touched, [False, True, False])
 
 
-@pytest.mark.parametrize("class_specific", [False, True])
-def test_classes_in_chunks_are_the_same(clip: Clip, dataset: Dataset, class_specific: bool) -> None:
-    method = CoOp(tokens=5, class_specific=class_specific)
+def test_classes_in_chunks_are_the_same(clip: Clip, dataset: Dataset) -> None:
+    method = CoOp(tokens=5, class_specific=True)
     inputs = method.inputs(clip, dataset)
     params = method.init(clip, inputs, 3)
 
+    @jax.jit
     def value(clip: Clip) -> tuple:
-        def total(params: dict) -> jax.Array:
-            features = method.text(params, clip, inputs)
-            return (features * jnp.arange(features.size).reshape(features.shape)).sum()
-
-        return method.text(params, clip, inputs), jax.grad(total)(params)["text"]
+        features, back = jax.vjp(lambda p: method.text(p, clip, inputs), params)
+        weight = jnp.arange(1.0, features.size + 1).reshape(features.shape)
+        return features, back(weight)[0]["text"]
 
     features, gradient = value(clip)
     chunked_features, chunked_gradient = value(clip.replace(class_chunks=2))
@@ -134,7 +126,7 @@ def test_counts(clip: Clip, dataset: Dataset) -> None:
 
 
 def test_the_method_is_a_static_argument(clip: Clip, dataset: Dataset, images: np.ndarray) -> None:
-    method = CoOp(tokens=3)
+    method = CoOp(tokens=5)
     inputs = method.inputs(clip, dataset)
     params = method.init(clip, inputs, 1)
 
@@ -144,7 +136,7 @@ def test_the_method_is_a_static_argument(clip: Clip, dataset: Dataset, images: n
 
     found = jax.jit(logits, static_argnums=0)(method, params, clip, inputs)
     np.testing.assert_allclose(found, method.logits(params, clip, inputs, images), atol=1e-5)
-    assert hash(method) == hash(CoOp(tokens=3)) and method == CoOp(tokens=3) != CoOp(tokens=4)
+    assert hash(method) == hash(CoOp(tokens=5)) and method == CoOp(tokens=5) != CoOp(tokens=4)
 
 
 def test_too_long_a_context_names_the_text(clip: Clip, dataset: Dataset) -> None:

@@ -27,10 +27,9 @@ def test_one_template_is_zero_shot(clip: Clip, dataset: Dataset, images: np.ndar
 def test_mean_of_unit_vectors_written_out(clip: Clip, dataset: Dataset) -> None:
     found = ensemble_text_features(clip, dataset, TEMPLATES)
     for label, name in enumerate(("red cat", "dog", "fox")):
+        ids = clip.tokenize([*(template.replace("{}", name) for template in TEMPLATES), "a" * 30])
         mean = np.zeros(12)
-        for template in TEMPLATES:
-            ids = clip.tokenize([template.replace("{}", name)])
-            feature = np.asarray(text_features(clip, ids)[0], np.float64)
+        for feature in np.asarray(text_features(clip, ids)[:3], np.float64):
             mean += feature / np.sqrt((feature**2).sum())
         np.testing.assert_allclose(found[label], mean / np.sqrt((mean**2).sum()), atol=1e-5)
 
