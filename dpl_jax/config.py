@@ -6,6 +6,7 @@ The defaults of the search and of the training are those of Differentiable Promp
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -65,6 +66,8 @@ def get_config() -> ConfigDict:
     config.report = True
     # Also write TensorBoard event files (RUN/tensorboard).
     config.tensorboard = False
+    # Also log to this project of Weights & Biases; "" for none. Needs pip install "dpl_jax[wandb]".
+    config.wandb = ""
     # Show progress: "auto" (a bar on a terminal, else plain lines), "plain" or "off".
     config.progress = "auto"
     return config
@@ -291,6 +294,11 @@ def check_config(config: ConfigDict) -> None:
             raise ConfigError(
                 f"{field} is {_get(config, field)!r}; it must be one of {', '.join(choices)}."
             )
+    if config.wandb and importlib.util.find_spec("wandb") is None:
+        raise ConfigError(
+            f"wandb is {config.wandb!r}, but Weights & Biases is not installed. Install it with "
+            'pip install "dpl_jax[wandb]", or log nothing to it with --config.wandb='
+        )
 
 
 def _flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

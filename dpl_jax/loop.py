@@ -12,7 +12,12 @@ from ml_collections import ConfigDict
 
 from dpl_jax.checkpoints import Checkpoints
 from dpl_jax.errors import NumericsError
-from dpl_jax.metrics_log import append_metrics, tensorboard_events, truncate_metrics
+from dpl_jax.metrics_log import (
+    append_metrics,
+    tensorboard_events,
+    truncate_metrics,
+    wandb_rows,
+)
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import RunFolder
 from dpl_jax.steps import Metrics, State
@@ -52,6 +57,7 @@ def run_epochs(
         with (
             progress(epochs, kind, config.progress, start=first) as bar,
             tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,
+            wandb_rows(run, config, kind) as log_row,
         ):
             for epoch in range(first, epochs):
                 state, metrics = run_epoch(state, epoch)
@@ -60,6 +66,7 @@ def run_epochs(
                 row = _summary(metrics, int(state.step), epoch + 1) | describe(state)
                 append_metrics(run, [row])
                 write_events(row)
+                log_row(row)
                 bar.update(epoch + 1, **_shown_fields(row))
                 if (epoch + 1) % config.checkpoint.every_epochs == 0 or epoch + 1 == epochs:
                     done = {"epoch": epoch + 1, "order_seed": config.seed}

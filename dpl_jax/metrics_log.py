@@ -1,4 +1,4 @@
-"""metrics.jsonl: one strict JSON object a line and step, and the same numbers for TensorBoard."""
+"""metrics.jsonl: one strict JSON object a line and step; the same for TensorBoard and W&B."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import contextlib
 import json
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from dpl_jax.json_files import parse_json, to_json, write_text
 from dpl_jax.run_folder import RunFolder
@@ -67,6 +70,46 @@ def tensorboard_events(
                     writer.add_scalar(name, value, row["step"])
 
         yield write
+
+
+@contextlib.contextmanager
+def wandb_rows(
+    run: RunFolder, config: ConfigDict, kind: str
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yields a function that logs a row to Weights & Biases, as it is in ``metrics.jsonl``.
+
+    A resumed run goes on in the same W&B run, whose id is kept in the run's folder. Rows that were
+    logged before are the same again, and W&B leaves them out.
+
+    Args:
+      run: the run; W&B's own files go to its ``wandb`` folder.
+      config: ``config.wandb`` is the project, "" to log nothing; the whole config is recorded.
+      kind: what the run does, such as "search".
+    """
+    if not config.wandb:
+        yield lambda row: None
+        return
+    import wandb  # an optional package, see dpl_jax.config.check_config
+
+    folder = run.path / "wandb"
+    folder.mkdir(exist_ok=True)
+    if not (folder / "id.txt").is_file():
+        write_text(folder / "id.txt", uuid.uuid4().hex)
+    logged = wandb.init(
+        project=config.wandb,
+        name=run.path.name,
+        job_type=kind,
+        id=(folder / "id.txt").read_text(encoding="utf-8"),
+        resume="allow",
+        dir=run.path,
+        config=to_json(config.to_dict()),
+    )
+    try:
+        yield lambda row: logged.log(_finite(to_json(row)), step=int(row["step"]))
+    except BaseException:
+        logged.finish(exit_code=1)
+        raise
+    logged.finish()
 
 
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

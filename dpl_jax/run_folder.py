@@ -38,6 +38,7 @@ HARMLESS = (
     "memory",
     "report",
     "tensorboard",
+    "wandb",
 )
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")
 
