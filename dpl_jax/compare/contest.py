@@ -209,7 +209,7 @@ def _finished(
         return _contenders(bench, prompts, rows, lengths, seconds)
     if entry.train is None:
         return _mixtures(bench, nets, seconds)
-    bench = bench.with_settings("train", entry.train)
+    bench = _whole_budget(bench) if entry.whole else bench.with_settings("train", entry.train)
     stage = run_train(bench, name, lengths, nets if entry.train else None)
     both = seconds + stage.seconds if seconds is not None and stage.seconds is not None else None
     if bench.config.train.final == "mixture":
