@@ -25,6 +25,8 @@ def compilation_cache() -> Path:
 for name, value in {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "2",
+    # Tests compile far longer than they run.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
     "JAX_COMPILATION_CACHE_DIR": str(compilation_cache()),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes; the least used programs go first
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
