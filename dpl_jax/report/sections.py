@@ -64,7 +64,8 @@ def _alphas(contents: Contents, draw: Draw) -> list[Section]:
     weights, lengths = _of_towers(contents.weights), contents.lengths
     if not weights or not lengths:
         return []
-    strongest = max(float(values.max()) for values in weights.values())
+    # Where no weight is large, the search is undecided, and the map shall look it.
+    strongest = max(0.5, *(float(values.max()) for values in weights.values()))
     pictures = [
         draw(
             alpha_plots.heat_map(weights[tower], lengths[tower], strongest),
