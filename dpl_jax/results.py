@@ -82,9 +82,14 @@ def run_name(config: ConfigDict) -> str:
 
 
 def task_name(data: ConfigDict) -> str:
-    """Dataset and half of the classes: ``digits``, ``dtd-new``; of a folder, the folder's name."""
-    name = Path(data.root).resolve().name if data.name == "folder" else data.name
+    """Dataset and half of the classes: ``digits``, ``dtd-new``."""
+    name = data_name(data)
     return name if data.classes == "all" else f"{name}-{data.classes}"
+
+
+def data_name(data: ConfigDict) -> str:
+    """The dataset's name; of a folder of one's own, the folder's name."""
+    return Path(data.root).resolve().name if data.name == "folder" else data.name
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dpl_jax.table import print_table
 
 CONFIG = cli.define_config()
 WORKDIR = define_workdir()
-TARGETS = flags.DEFINE_list("targets", None, "Config files of the datasets to evaluate on.")
+TARGETS = flags.DEFINE_list("targets", [], "Config files of the datasets to evaluate on.")
 SEEDS = define_seeds()
 
 
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=["config", "targets"])
+    cli.run(main, required=["config"])

@@ -14,6 +14,7 @@ from dpl_jax.statistics import MeanInterval, mean_interval
 from dpl_jax.table import Cell
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
+SPREAD = ("std", "half_width")
 OWN = ("seed", "sampled_files")  # of each run, even where there is only one
 Evaluation = Mapping[str, Any]  # of dpl_jax.evaluate.evaluate
 
@@ -48,8 +49,8 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
 
 def percent(found: Mapping[str, Any]) -> MeanInterval:
     """What :func:`interval` gave, in percent."""
-    numbers = {name: None if number is None else 100 * number for name, number in found.items()}
-    return MeanInterval(**numbers)
+    std, width = (None if found[name] is None else 100 * found[name] for name in SPREAD)
+    return MeanInterval(100 * found["mean"], std, width)
 
 
 def spread_cells(found: MeanInterval) -> list[Cell]:
