@@ -118,7 +118,8 @@ def catalogue(config: ConfigDict, clip: ClipConfig) -> dict[str, Entry]:
     }
     for depth in sorted({1, half}):
         lengths = uniform_lengths(clip, middle, depth)
-        hand_set[f"first_{depth}"] = HandSet(f"{middle} in the first {depth} layers", lengths)
+        where = "layer" if depth == 1 else f"{depth} layers"
+        hand_set[f"first_{depth}"] = HandSet(f"{middle} in the first {where}", lengths)
     rows = candidate_rows(longest)
     hand_set["random"] = HandSet("random, as many as DPL", None)
     hand_set["uniform_rows"] = HandSet(f"uniform {rows}", uniform_lengths(clip, rows))

@@ -54,13 +54,20 @@ def agreement(lengths: Sequence[Mapping[str, Any]]) -> Agreement:
 
 
 def stability_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
-    """Columns and rows, a row for each searched method of a compare.json; none with one seed."""
+    """Columns and rows, a row for each search and selection of a compare.json; none with one seed.
+
+    Methods that go on from the same lengths have one row, with the first one's name.
+    """
     rows: list[list[Cell]] = []
+    seen: list[Any] = []
     for method in found["methods"].values():
         seeds = list(method["seeds"].values())
         if len(seeds) < 2 or any("confidence" not in seed for seed in seeds):
             continue
         lengths = [seed["lengths"] for seed in seeds]
+        if lengths in seen:
+            continue
+        seen.append(lengths)
         between = agreement(lengths)
         tokens = [sum(map(sum, own.values())) for own in lengths]
         rows.append(

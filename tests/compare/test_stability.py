@@ -34,6 +34,7 @@ def test_the_table_has_the_searched_methods() -> None:
     other = {"lengths": lengths(1, 2, 3, 0), "confidence": 0.75}
     methods = {
         "dpl": {"title": "DPL", "seeds": {"1": searched, "2": other}},
+        "mixture": {"title": "of the same search", "seeds": {"1": searched, "2": other}},
         "uniform": {"title": "u", "seeds": {"1": {"lengths": lengths(1, 1, 1, 1)}, "2": {}}},
     }
     _, rows = stability_table({"methods": methods})
