@@ -103,11 +103,21 @@ def search_members(
     def start(group: Sequence[Member]) -> State:
         return search_states(group, clip, search, steps)
 
-    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch, grouping.mesh)
+    def run_steps(
+        states: State, group: Sequence[Member], epoch: int, which: slice
+    ) -> tuple[State, Metrics]:
+        return search_members_epoch(states, pool, group, search, epoch, grouping.mesh, which)
 
     return run_groups(
-        run, config, members, grouping, start, run_epoch, stage="search", epochs=search.epochs
+        run,
+        config,
+        members,
+        grouping,
+        start,
+        run_steps,
+        stage="search",
+        epochs=search.epochs,
+        steps_per_epoch=steps,
     )
 
 
@@ -126,11 +136,21 @@ def train_members(
     def start(group: Sequence[Member]) -> State:
         return train_states(group, lengths, clip, train, steps)
 
-    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch, grouping.mesh)
+    def run_steps(
+        states: State, group: Sequence[Member], epoch: int, which: slice
+    ) -> tuple[State, Metrics]:
+        return train_members_epoch(states, pool, group, train, epoch, grouping.mesh, which)
 
     return run_groups(
-        run, config, members, grouping, start, run_epoch, stage="train", epochs=train.epochs
+        run,
+        config,
+        members,
+        grouping,
+        start,
+        run_steps,
+        stage="train",
+        epochs=train.epochs,
+        steps_per_epoch=steps,
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
 from dpl_jax.compilation_cache import use_compilation_cache
-from dpl_jax.errors import ConfigError, DplError
+from dpl_jax.errors import ConfigError, DplError, Interrupted
+from dpl_jax.interrupts import EXIT_CODES
 
 
 def define_config(default: str | None = None) -> flags.FlagHolder[ConfigDict]:
@@ -36,6 +38,13 @@ def define_workdir() -> flags.FlagHolder[str | None]:
     )
 
 
+def choose_workdir(default: str | Path) -> Path:
+    """The folder that --workdir names; where it names none, ``default`` becomes its value."""
+    flag = flags.FLAGS["workdir"]
+    flag.value = flag.value or str(default)
+    return Path(flag.value)
+
+
 def tell_report(run: str | Path) -> None:
     """Prints where a run's report is, if one was written."""
     page = Path(run) / "report.html"
@@ -47,6 +56,8 @@ def run(
     main: Callable[[], None], required: Sequence[str] = (), positional: str | None = None
 ) -> None:
     """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
+
+    SIGTERM and SIGINT end a run with the exit codes of :mod:`dpl_jax.interrupts`.
 
     Args:
       main: what the launcher does.
@@ -110,5 +121,15 @@ def _call(main: Callable[[], None]) -> None:
 def _one_message() -> Iterator[None]:
     try:
         yield
+    except Interrupted as stop:
+        workdir = flags.FLAGS.workdir if "workdir" in flags.FLAGS else None
+        print(
+            f"{stop} The same command with --workdir={workdir or stop.workdir} goes on from there.",
+            file=sys.stderr,
+        )
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        print("Interrupted. What was saved before is whole.", file=sys.stderr)
+        sys.exit(EXIT_CODES[signal.SIGINT])
     except DplError as error:
         sys.exit(f"error: {error}")

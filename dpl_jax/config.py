@@ -241,6 +241,9 @@ def checkpoint() -> ConfigDict:
     c = ConfigDict()
     # A checkpoint is written after every so many epochs, and after the last.
     c.every_epochs = 5
+    # Long epochs are cut after every so many steps, and each part ends with a checkpoint; 0 not to.
+    # Cut or not, a run learns the same, to rounding.
+    c.every_steps = 0
     # The newest so many are kept.
     c.keep = 2
     return c
@@ -289,6 +292,10 @@ def check_config(config: ConfigDict) -> None:
         value = _get(config, field)
         if value < 1:
             raise ConfigError(f"{field} is {value}; it must be at least 1.")
+    if config.checkpoint.every_steps < 0:
+        raise ConfigError(
+            f"checkpoint.every_steps is {config.checkpoint.every_steps}; it must be at least 0."
+        )
     for field, choices in CHOICES.items():
         if _get(config, field) not in choices:
             raise ConfigError(

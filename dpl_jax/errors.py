@@ -1,5 +1,9 @@
 """The errors that users can cause; each message says what was wrong, where, and what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class DplError(Exception):
     """Base class of every error that dpl_jax raises on purpose."""
@@ -31,3 +35,17 @@ class RunFolderError(DplError, ValueError):
 
 class CheckpointError(DplError, ValueError):
     """A checkpoint that could not be saved, is damaged, or does not fit the run."""
+
+
+class Interrupted(DplError):  # noqa: N818
+    """A run that a signal has ended after a checkpoint, from which it can go on.
+
+    Attributes:
+      workdir: the folder that the run goes on in.
+      exit_code: what the process should end with.
+    """
+
+    def __init__(self, message: str, *, workdir: Path, exit_code: int) -> None:
+        """The message says where the run stopped."""
+        super().__init__(message)
+        self.workdir, self.exit_code = workdir, exit_code

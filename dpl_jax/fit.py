@@ -14,7 +14,7 @@ from ml_collections import FrozenConfigDict
 from dpl_jax.baselines.method import Method
 from dpl_jax.clip.model import Clip
 from dpl_jax.loop import join_steps
-from dpl_jax.members import Seeded, member_chunks, over_members, stack
+from dpl_jax.members import ALL_STEPS, Seeded, member_chunks, over_members, stack
 from dpl_jax.optimizers import train_optimizer
 from dpl_jax.pool import Pool
 from dpl_jax.steps import Metrics, Params, State, create_state, descend, step_key
@@ -59,10 +59,11 @@ def fit_members_epoch(
     train: FrozenConfigDict,
     epoch: int,
     mesh: Mesh,
+    which: slice = ALL_STEPS,
 ) -> tuple[State, Metrics]:
     """One epoch of the members, as :func:`dpl_jax.members.train_members_epoch`."""
     steps, parts = pool.steps_per_epoch(train.batch_size), []
-    for task, order in member_chunks(pool, members, train.batch_size, epoch):
+    for task, order in member_chunks(pool, members, train.batch_size, epoch, which):
         states, metrics = _fit_program(
             states,
             pool.inputs.clip,

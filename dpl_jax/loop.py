@@ -2,75 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import functools
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.checkpoints import Checkpoints
-from dpl_jax.errors import NumericsError
+from dpl_jax.errors import Interrupted
+from dpl_jax.interrupts import EXIT_CODES, stop_signals
 from dpl_jax.metrics_log import (
     append_metrics,
     tensorboard_events,
     truncate_metrics,
     wandb_rows,
 )
+from dpl_jax.numerics import BatchNames, check_finite
+from dpl_jax.position import START, Position, chunks, epoch_means
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import RunFolder
 from dpl_jax.steps import Metrics, State
 
-RunEpoch = Callable[[State, int], tuple[State, Metrics]]
+RunSteps = Callable[[State, int, slice], tuple[State, Metrics]]
 Describe = Callable[[State], dict[str, Any]]
+TellRow = Callable[[Mapping[str, Any]], None]
 
 
 def run_epochs(
     run: RunFolder,
     state: State,
-    run_epoch: RunEpoch,
+    run_steps: RunSteps,
     *,
     kind: str,
     epochs: int,
+    steps_per_epoch: int,
     config: ConfigDict,
     describe: Describe = lambda state: {},
+    batch_names: BatchNames = lambda epoch, step, split: (),
+    members: Sequence[Any] = (),
 ) -> State:
     """Runs the epochs that are left and returns the last state.
+
+    An epoch is run in one go, or in chunks of ``config.checkpoint.every_steps`` steps. SIGTERM and
+    SIGINT stop the run at the end of the chunk that is running, see :mod:`dpl_jax.interrupts`.
 
     Args:
       run: the folder; its newest good checkpoint is where the run goes on.
       state: before the first step; its arrays are donated.
-      run_epoch: (state, epoch) to the next state and metrics with a leading axis of steps,
-        ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``; a second axis is members.
+      run_steps: (state, epoch, which steps of the epoch) to the next state and metrics with a
+        leading axis of steps, ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``; a
+        second axis is members.
       kind: what the progress bar calls it.
       epochs: in all.
+      steps_per_epoch: of every epoch.
       config: the whole config.
       describe: further fields of the epoch's line in metrics.jsonl.
+      batch_names: what the images of a step are called, for the NumericsError.
+      members: what the members are called, likewise.
 
     Raises:
       NumericsError: when a loss or parameter is not finite; the last good checkpoint stays.
       CheckpointError: when a checkpoint does not fit or cannot be written.
+      Interrupted: after a signal and a checkpoint.
     """
-    with Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints:
-        state, first = _resume(run, checkpoints, state)
-        with (
-            progress(epochs, kind, config.progress, start=first) as bar,
-            tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,
-            wandb_rows(run, config, kind) as log_row,
-        ):
-            for epoch in range(first, epochs):
-                state, metrics = run_epoch(state, epoch)
+    check = functools.partial(
+        check_finite,
+        steps_per_epoch=steps_per_epoch,
+        batch_names=batch_names,
+        members=members,
+        folder=run.checkpoints,
+    )
+    with (
+        stop_signals() as stop,
+        Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints,
+    ):
+        state, done = _resume(run, checkpoints, state)
+        with _rows(run, config, kind, epochs, state, done) as tell_row:
+            every_steps = config.checkpoint.every_steps
+            for epoch, steps in chunks(done, epochs, steps_per_epoch, every_steps):
+                state, metrics = run_steps(state, epoch, steps)
                 metrics = jax.device_get(metrics)
-                _check_finite(metrics, int(state.step), run)
-                row = _summary(metrics, int(state.step), epoch + 1) | describe(state)
-                append_metrics(run, [row])
-                write_events(row)
-                log_row(row)
-                bar.update(epoch + 1, **_shown_fields(row))
-                if (epoch + 1) % config.checkpoint.every_epochs == 0 or epoch + 1 == epochs:
-                    done = {"epoch": epoch + 1, "order_seed": config.seed}
-                    checkpoints.save(int(state.step), state, done)
+                check(metrics, epoch, steps.start)
+                done = done.after(metrics)
+                if done.step == steps_per_epoch:
+                    row = {"step": int(state.step), "epoch": epoch + 1} | epoch_means(done)
+                    tell_row(row | describe(state))
+                    done = done.after_epoch()
+                if stop.signal or _is_due(done, epochs, config.checkpoint):
+                    metadata = done.to_metadata() | {"order_seed": config.seed}
+                    checkpoints.save(int(state.step), state, metadata)
+                if stop.signal:
+                    checkpoints.wait()
+                    raise _interrupted(run, stop.signal, int(state.step), done, epochs)
     return state
 
 
@@ -81,49 +108,51 @@ def join_steps(parts: Sequence[Metrics]) -> Metrics:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _resume(run: RunFolder, checkpoints: Checkpoints, state: State) -> tuple[State, int]:
-    """The newest good checkpoint and the epochs it has done, or the initial state and 0."""
+def _resume(run: RunFolder, checkpoints: Checkpoints, state: State) -> tuple[State, Position]:
+    """The newest good checkpoint and what it has done, or the initial state and nothing."""
     restored = checkpoints.restore_latest(state)
     if restored is None:
         truncate_metrics(run, 0)
-        return state, 0
+        return state, START
     truncate_metrics(run, restored.step)
-    return restored.tree, restored.metadata["epoch"]
+    return restored.tree, Position.from_metadata(restored.metadata)
 
 
-def _check_finite(metrics: Metrics, step: int, run: RunFolder) -> None:
-    """Raises NumericsError naming the first step and half-step that went wrong."""
-    finite = {split: _all_members(values["finite"]) for split, values in metrics.items()}
-    steps = len(next(iter(finite.values())))
-    for index in range(steps):
-        wrong = [split for split, values in finite.items() if not values[index]]
-        if wrong:
-            what = " and ".join("alpha" if split == "val" else "prompts" for split in wrong)
-            losses = ", ".join(f"{s} loss {metrics[s]['loss'][index]}" for s in metrics)
-            raise NumericsError(
-                f"Step {step - steps + index + 1}: the loss or the {what} became not finite "
-                f"({losses}). Likely causes: a learning rate or prompt_scale that is too large, "
-                f"or bfloat16. The checkpoints in {run.checkpoints} hold the last good state; "
-                "start again with other settings in another folder."
-            )
+@contextlib.contextmanager
+def _rows(
+    run: RunFolder, config: ConfigDict, kind: str, epochs: int, state: State, done: Position
+) -> Iterator[TellRow]:
+    """Yields a function that writes the row of an epoch to all places and shows its progress."""
+    with (
+        progress(epochs, kind, config.progress, start=done.epoch) as bar,
+        tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,
+        wandb_rows(run, config, kind) as log_row,
+    ):
+
+        def tell(row: Mapping[str, Any]) -> None:
+            append_metrics(run, [row])
+            write_events(row)
+            log_row(row)
+            bar.update(row["epoch"], **_shown_fields(row))
+
+        yield tell
 
 
-def _all_members(finite: Any) -> np.ndarray:
-    """(steps,), from (steps,) of one run or (steps, M) of its members."""
-    return np.logical_and.reduce(np.reshape(finite, (len(finite), -1)), axis=1)
+def _is_due(done: Position, epochs: int, settings: ConfigDict) -> bool:
+    """Whether a checkpoint belongs here; with ``every_steps`` each chunk of steps ends with one."""
+    ended = done.step == 0 and (done.epoch % settings.every_epochs == 0 or done.epoch == epochs)
+    return bool(settings.every_steps > 0 or ended)
 
 
-def _summary(metrics: Mapping[str, Any], step: int, epoch: int) -> dict[str, Any]:
-    """Means over the epoch's steps: val_loss, train_loss, ..; of each member too, if there are."""
-    row: dict[str, Any] = {"step": step, "epoch": epoch}
-    members: dict[str, Any] = {}
-    for split, values in metrics.items():
-        for name in ("loss", "accuracy"):
-            mean = np.mean(values[name], axis=0, dtype=np.float64)  # () or (M,)
-            row[f"{split}_{name}"] = float(mean.mean())
-            if mean.ndim:
-                members[f"{split}_{name}"] = mean
-    return row | ({"members": members} if members else {})
+def _interrupted(
+    run: RunFolder, by: signal.Signals, step: int, done: Position, epochs: int
+) -> Interrupted:
+    return Interrupted(
+        f"Stopped by {by.name} after step {step}, with {done.epoch} of {epochs} epochs done; "
+        f"the checkpoint is in {run.checkpoints}.",
+        workdir=run.root,
+        exit_code=EXIT_CODES[by],
+    )
 
 
 def _shown_fields(row: Mapping[str, Any]) -> dict[str, float]:

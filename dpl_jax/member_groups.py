@@ -86,10 +86,11 @@ def run_groups(
     members: Sequence[M],
     grouping: Grouping,
     start: Callable[[Sequence[M]], State],
-    run_epoch: Callable[[State, Sequence[M], int], tuple[State, Metrics]],
+    run_steps: Callable[[State, Sequence[M], int, slice], tuple[State, Metrics]],
     *,
     stage: str,
     epochs: int,
+    steps_per_epoch: int,
 ) -> dict[M, Outcome]:
     """Runs or resumes one stage of all members, each group in ``RUN/STAGE-members-FIRST-LAST``.
 
@@ -101,9 +102,11 @@ def run_groups(
       members: each with whatever tells it from the others.
       grouping: of :func:`group_members`.
       start: the members' state before the first step, with a leading axis of members.
-      run_epoch: (states, members, epoch) to the next states and metrics (steps, M).
+      run_steps: (states, members, epoch, which steps of it) to the next states and metrics
+        (steps, M).
       stage: name of the stage.
       epochs: of the stage.
+      steps_per_epoch: the same for all members.
     """
     outcomes: dict[M, Outcome] = {}
     size = grouping.size
@@ -114,14 +117,21 @@ def run_groups(
         path.mkdir(exist_ok=True)
         folder = dataclasses.replace(run, path=path)
 
-        def epoch_of_group(
-            states: State, epoch: int, group: Sequence[M] = group
+        def steps_of_group(
+            states: State, epoch: int, which: slice, group: Sequence[M] = group
         ) -> tuple[State, Metrics]:
-            return run_epoch(states, group, epoch)
+            return run_steps(states, group, epoch, which)
 
         states = place(start(group), grouping.mesh)
         states = run_epochs(
-            folder, states, epoch_of_group, kind=stage, epochs=epochs, config=config
+            folder,
+            states,
+            steps_of_group,
+            kind=stage,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            config=config,
+            members=group,
         )
         params, means = member_params(states), read_metrics(folder)[-1]["members"]
         for index, member in enumerate(own):

@@ -43,6 +43,7 @@ from dpl_jax.train import start_prompts
 # The axis of the mesh; the size of its every part must be the same.
 MEMBERS = "members"
 WHOLE, OWN = PartitionSpec(), PartitionSpec(MEMBERS)
+ALL_STEPS = slice(None)
 OF_STEPS = PartitionSpec(None, MEMBERS)  # leaves (steps, M, ..)
 # Which leaves of a state have a leading axis M of members: all but the step, which they share.
 AXES: Any = State(None, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
@@ -158,8 +159,9 @@ def search_members_epoch(
     search: FrozenConfigDict,
     epoch: int,
     mesh: Mesh,
+    which: slice = ALL_STEPS,
 ) -> tuple[State, Metrics]:
-    """One epoch of the members' searches.
+    """One epoch of the members' searches, or some of its steps.
 
     Args:
       states: of :func:`search_states`, placed on the mesh; donated.
@@ -168,12 +170,13 @@ def search_members_epoch(
       search: ``config.search`` with the longest T of all members.
       epoch: number of the epoch, from 0.
       mesh: of the devices.
+      which: the steps of the epoch.
 
     Returns:
       The new states, and metrics (steps, M).
     """
     parts = []
-    for task, order, val_order in _search_chunks(pool, members, search, epoch):
+    for task, order, val_order in _search_chunks(pool, members, search, epoch, which):
         states, metrics = _search_program(
             states,
             pool.inputs.clip,
@@ -195,10 +198,11 @@ def train_members_epoch(
     train: FrozenConfigDict,
     epoch: int,
     mesh: Mesh,
+    which: slice = ALL_STEPS,
 ) -> tuple[State, Metrics]:
     """One epoch of the members' stage 2, like :func:`search_members_epoch`."""
     steps, parts = pool.steps_per_epoch(train.batch_size), []
-    for task, order in member_chunks(pool, members, train.batch_size, epoch):
+    for task, order in member_chunks(pool, members, train.batch_size, epoch, which):
         states, metrics = _train_program(
             states, pool.inputs.clip, task, order, train=train, steps_per_epoch=steps, mesh=mesh
         )
@@ -272,25 +276,29 @@ def over_members(
 
 
 def member_chunks(
-    pool: Pool, members: Sequence[Seeded], batch_size: int, epoch: int
+    pool: Pool,
+    members: Sequence[Seeded],
+    batch_size: int,
+    epoch: int,
+    which: slice = ALL_STEPS,
 ) -> Iterator[tuple[Task, jax.Array]]:
-    """The train epoch's chunks: images, and orders (steps, M, B) into them."""
-    orders = pool.train_orders([member.seed for member in members], batch_size, epoch)
+    """Chunks of a train epoch's steps: images, and orders (steps, M, B) into them."""
+    orders = pool.train_orders([member.seed for member in members], batch_size, epoch)[which]
     feed = pool.inputs.train
     for images, order in _chunks(feed, orders, chunk_steps(orders, feed)):
         yield pool.inputs.task.replace(train=images, val=None), order
 
 
 def _search_chunks(
-    pool: Pool, members: Sequence[Member], search: FrozenConfigDict, epoch: int
+    pool: Pool, members: Sequence[Member], search: FrozenConfigDict, epoch: int, which: slice
 ) -> Iterator[tuple[Task, jax.Array, jax.Array]]:
-    """The epoch's chunks: images, and orders (steps, M, B) into them."""
+    """Chunks of the epoch's steps: images, and orders (steps, M, B) into them."""
     seeds, (train, val) = [member.seed for member in members], (pool.inputs.train, pool.inputs.val)
     if val is None:
         raise ConfigError("A search needs validation images; there are none to hold out.")
     steps = pool.steps_per_epoch(search.batch_size)
-    orders = pool.train_orders(seeds, search.batch_size, epoch)
-    val_orders = pool.validation_orders(seeds, search.val_batch_size, steps, epoch)
+    orders = pool.train_orders(seeds, search.batch_size, epoch)[which]
+    val_orders = pool.validation_orders(seeds, search.val_batch_size, steps, epoch)[which]
     size = chunk_steps(orders, train, val)
     chunks = zip(_chunks(train, orders, size), _chunks(val, val_orders, size), strict=True)
     for (images, order), (val_images, val_order) in chunks:

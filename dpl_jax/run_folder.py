@@ -52,6 +52,11 @@ class RunFolder:
     lock: TextIO
 
     @property
+    def root(self) -> Path:
+        """The folder that was opened; ``path`` may be a part of it, such as a group of members."""
+        return Path(self.lock.name).parent
+
+    @property
     def results(self) -> Path:
         """Where the final numbers go, for programs to read."""
         return self.path / "results.json"

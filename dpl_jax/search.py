@@ -17,6 +17,7 @@ from dpl_jax.feed import chunk_steps
 from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
+from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, init_supernet
 from dpl_jax.relaxation import anneal, finished_alphas
@@ -63,9 +64,13 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
         raise ConfigError("A search needs validation images; there are none to hold out.")
     steps = steps_per_epoch(len(train), settings.batch_size)
 
-    def run_epoch(state: State, epoch: int) -> tuple[State, Metrics]:
+    def orders(epoch: int) -> tuple[np.ndarray, np.ndarray]:
         order = train_order(len(train), settings.batch_size, config.seed, epoch)
         val_order = validation_order(len(val), settings.val_batch_size, steps, config.seed, epoch)
+        return order, val_order  # (steps, B) each
+
+    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order, val_order = (all_steps[which] for all_steps in orders(epoch))
         size, parts = chunk_steps(order, train, val), []
         chunks = zip(train.chunks(order, size), val.chunks(val_order, size), strict=True)
         for (images, indices), (val_images, val_indices) in chunks:
@@ -82,6 +87,12 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
     params = {"prompts": prompts, "alphas": alphas}
     state = create_search_state(params, settings, steps, config.seed)
 
+    def batch_names(epoch: int, step: int, split: str) -> list[str]:
+        order, val_order = orders(epoch)
+        if split == "val":
+            return image_names(val, val_order[step])
+        return image_names(train, order[step])
+
     def describe(state: State) -> dict[str, Any]:
         epoch = int(state.step) // steps - 1
         return describe_alphas(anneal(state.params["alphas"], settings, epoch))
@@ -89,11 +100,13 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
     return run_epochs(
         run,
         state,
-        run_epoch,
+        run_steps,
         kind="search",
         epochs=settings.epochs,
+        steps_per_epoch=steps,
         config=config,
         describe=describe,
+        batch_names=batch_names,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax import checkpoints
@@ -20,6 +21,7 @@ from dpl_jax.feed import chunk_steps
 from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
+from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order
 from dpl_jax.prompts import Tree, inherit_rows, init_discrete
 from dpl_jax.relaxation import finished_alphas
@@ -118,9 +120,11 @@ def train_epochs(
     clip, task, feed = inputs.clip, inputs.task.replace(val=None), inputs.train
     steps = steps_per_epoch(len(feed), settings.batch_size)
 
-    def run_epoch(state: State, epoch: int) -> tuple[State, Metrics]:
-        order = train_order(len(feed), settings.batch_size, config.seed, epoch)  # (steps, B)
-        parts = []
+    def order_of(epoch: int) -> np.ndarray:
+        return train_order(len(feed), settings.batch_size, config.seed, epoch)  # (steps, B)
+
+    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order, parts = order_of(epoch)[which], []
         for images, indices in feed.chunks(order, chunk_steps(order, feed)):
             part = task.replace(train=images)
             state, metrics = train_epoch(
@@ -134,4 +138,13 @@ def train_epochs(
     else:
         prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
         state = create_train_state(prompts, lengths, settings, steps, config.seed)
-    return run_epochs(run, state, run_epoch, kind="train", epochs=settings.epochs, config=config)
+    return run_epochs(
+        run,
+        state,
+        run_steps,
+        kind="train",
+        epochs=settings.epochs,
+        steps_per_epoch=steps,
+        config=config,
+        batch_names=lambda epoch, step, split: image_names(feed, order_of(epoch)[step]),
+    )

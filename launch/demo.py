@@ -13,14 +13,14 @@ from dpl_jax.demo import demo, table
 from dpl_jax.table import print_table
 
 CONFIG = cli.define_config(default="configs/digits.py")
-WORKDIR = cli.define_workdir()
+cli.define_workdir()
 SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds, one search and one training each.")
 
 
 def main() -> None:
     """Runs all seeds and prints the table."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    workdir = WORKDIR.value or f"runs/demo-{stamp}"
+    workdir = cli.choose_workdir(f"runs/demo-{stamp}")
     found = demo(CONFIG.value, [int(seed) for seed in SEEDS.value], workdir)
     first = found.results[0]
     data, seeds = CONFIG.value.data, ", ".join(SEEDS.value)

@@ -81,10 +81,12 @@ def run_search(bench: Bench, stage: str) -> Stage:
     def start(group: Sequence[Member]) -> State:
         return search_states(group, pool.inputs.clip.config, search, steps)
 
-    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch, bench.grouping.mesh)
+    def run_steps(
+        states: State, group: Sequence[Member], epoch: int, which: slice
+    ) -> tuple[State, Metrics]:
+        return search_members_epoch(states, pool, group, search, epoch, bench.grouping.mesh, which)
 
-    return _timed(bench, stage, start, run_epoch, search.epochs)
+    return _timed(bench, stage, start, run_steps, search.epochs, steps)
 
 
 def chosen_lengths(bench: Bench, searched: Outcomes) -> dict[Member, Lengths]:
@@ -118,10 +120,12 @@ def run_train(
     def start(group: Sequence[Member]) -> State:
         return train_states(group, lengths, clip, train, steps, started)
 
-    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch, bench.grouping.mesh)
+    def run_steps(
+        states: State, group: Sequence[Member], epoch: int, which: slice
+    ) -> tuple[State, Metrics]:
+        return train_members_epoch(states, pool, group, train, epoch, bench.grouping.mesh, which)
 
-    return _timed(bench, stage, start, run_epoch, train.epochs)
+    return _timed(bench, stage, start, run_steps, train.epochs, steps)
 
 
 def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> Stage:
@@ -132,19 +136,22 @@ def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> 
     def start(group: Sequence[Member]) -> State:
         return fit_states(group, method, pool.inputs.clip, inputs, train, steps)
 
-    def run_epoch(states: State, group: Sequence[Member], epoch: int) -> tuple[State, Metrics]:
+    def run_steps(
+        states: State, group: Sequence[Member], epoch: int, which: slice
+    ) -> tuple[State, Metrics]:
         mesh = bench.grouping.mesh
-        return fit_members_epoch(states, pool, group, method, inputs, train, epoch, mesh)
+        return fit_members_epoch(states, pool, group, method, inputs, train, epoch, mesh, which)
 
-    return _timed(bench, stage, start, run_epoch, train.epochs)
+    return _timed(bench, stage, start, run_steps, train.epochs, steps)
 
 
 def _timed(
     bench: Bench,
     stage: str,
     start: Callable[[Sequence[Member]], State],
-    run_epoch: Callable[[State, Sequence[Member], int], tuple[State, Metrics]],
+    run_steps: Callable[[State, Sequence[Member], int, slice], tuple[State, Metrics]],
     epochs: int,
+    steps_per_epoch: int,
 ) -> Stage:
     """Runs or resumes a stage; its time is known only if nothing interrupted it."""
     record = bench.run.path / f"{stage}-seconds.json"
@@ -156,9 +163,10 @@ def _timed(
         bench.members,
         bench.grouping,
         start,
-        run_epoch,
+        run_steps,
         stage=stage,
         epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
     )
     jax.block_until_ready([found.params for found in outcomes.values()])
     if not record.is_file():

@@ -35,6 +35,7 @@ def runs_folder(given: str | None, protocol: str, config: ConfigDict) -> Path:
         return Path(given)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = Path("runs") / f"{task_name(config.data)}-{protocol}-{stamp}"
+    flags.FLAGS["workdir"].value = str(folder)  # what a stopped run's last line tells
     print(f"The same command with --workdir={folder} goes on where this one stops.", flush=True)
     return folder
 

@@ -162,7 +162,7 @@ def test_a_finished_search_started_again_changes_nothing(searched):
 
 def test_numbers_that_go_wrong_stop_the_run_and_name_the_step(tmp_path):
     wrong = short_config(**{"search.prompts.warmup_rate": 1e38})
-    with pytest.raises(NumericsError, match=r"Step 2: .* not finite"):
+    with pytest.raises(NumericsError, match=r"Step 2 .* not finite"):
         search(wrong, tmp_path)
     assert not (tmp_path / "results.json").exists()
     assert not (tmp_path / "configuration.json").exists()
