@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jsonschema
 import numpy as np
 import pytest
 from absl import flags
@@ -26,6 +27,7 @@ from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts import TOWERS, limit_alphas
 from dpl_jax.search import search
 from dpl_jax.train import train
+from tests.results_schema import check_results
 
 EPOCHS = 3
 MEMBERS = [Member(2, 1), Member(2, 2), Member(1, 1), Member(1, 2)]
@@ -220,6 +222,14 @@ def test_the_table_has_a_row_for_each_context_length(ablation: Path) -> None:
     assert row["std"] == pytest.approx(np.std(accuracies, ddof=1))
     for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
         assert (ablation / f"ablation{suffix}").read_bytes().startswith(start)
+
+
+def test_the_file_fits_its_schema(ablation: Path) -> None:
+    found = read_json(ablation / "ablation.json")
+    check_results(found)
+    del found["members"][3]["dpl"]["macro_f1"]
+    with pytest.raises(jsonschema.ValidationError):
+        check_results(found)
 
 
 def test_masked_alphas_have_no_weight_and_no_gradient() -> None:
