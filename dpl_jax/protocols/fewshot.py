@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,7 @@ def fewshot(
     ]
     record = {"protocol": "fewshot", "summary": summary, "runs": runs} | common
     write_json(workdir / "fewshot.json", record)
-    plot(record, workdir / "fewshot")
+    save_plot(draw(record), workdir / "fewshot")
     return record
 
 
@@ -98,17 +97,17 @@ def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     return list(COLUMNS), rows
 
 
-def plot(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Draws accuracy over shots, and zero-shot, into ``path``.png and ``path``.svg."""
+def draw(record: Mapping[str, Any]) -> Figure:
+    """Test accuracy over shots with its 95 % intervals, and zero-shot's as a level."""
     shots = [found["shots"] for found in record["summary"]]
     values = [
         [100 * run["test"]["dpl"]["accuracy"] for run in record["runs"] if run["shots"] == count]
         for count in shots
     ]
-    zero_shot = 100 * record["summary"][0]["zero_shot"]["accuracy"]["mean"]
     figure = Figure(figsize=(5, 3.8), layout="constrained")
     axes = figure.subplots()
-    draw_level(axes, zero_shot, "zero-shot")
+    zero_shot = percent(record["summary"][0]["zero_shot"]["accuracy"])
+    draw_level(axes, zero_shot.mean, "zero-shot")
     draw_series(axes, shots, values, "DPL", BLUE)
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(count) for count in shots])
@@ -117,4 +116,4 @@ def plot(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     axes.set_ylabel("test accuracy (%)")
     finish_axes(axes)
     figure.suptitle(record["dataset"], fontsize=11)
-    save_plot(figure, path)
+    return figure

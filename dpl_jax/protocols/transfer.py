@@ -13,6 +13,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dpl_jax.data.errors import DataError
+from dpl_jax.data.load import load_dataset
+from dpl_jax.data.split import subsample_classes
 from dpl_jax.demo import METHODS, demo
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_json
@@ -50,6 +53,8 @@ def transfer(
       DplError: for anything that the user can put right; the message says how.
     """
     check_numbers("seeds", seeds, least=0)
+    for target in targets.values():  # whatever is wrong with one is told before the training
+        check_has_test(target.data)
     workdir = Path(workdir)
     found = demo(config, seeds, workdir)
     common, runs = describe_runs(workdir, found.searches, found.trainings)
@@ -81,6 +86,7 @@ def read_targets(files: Sequence[str], source: ConfigDict) -> dict[str, ConfigDi
         target = _load_config(file)
         if source.data.name != "folder":  # whose root is its images, not where datasets lie
             target.data.root = target.data.root or source.data.root
+        target.data.shots = 0  # no few-shot sample is drawn where only test images count
         name = task_name(target.data)
         if name in targets:
             raise ConfigError(f"--targets names {name} twice.")
@@ -88,6 +94,17 @@ def read_targets(files: Sequence[str], source: ConfigDict) -> dict[str, ConfigDi
     if not targets:
         raise ConfigError("--targets names no config; write --targets=configs/a.py,configs/b.py")
     return targets
+
+
+def check_has_test(data: ConfigDict) -> None:
+    """Lists a dataset without opening an image.
+
+    Raises:
+      DataError: when it cannot be listed, or has no test images of the classes that are asked for.
+    """
+    dataset = subsample_classes(load_dataset(data), data.classes)
+    if not dataset.test:
+        raise DataError(f"{dataset.name} has no test images, so it is no target.")
 
 
 def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
