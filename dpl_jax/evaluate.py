@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from dpl_jax import checkpoints
 from dpl_jax.clip.model import Clip, load_clip
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.data.split import Dataset, Item, list_hash
+from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError, RunFolderError
@@ -121,7 +121,11 @@ def evaluate(
     run = Path(run)
     trained = load_trained(run)
     data = (other or trained.config).data
-    dataset = sample(load_dataset(data), data, seed=trained.config.seed, hold_out=False)
+    dataset = load_dataset(data)
+    if split == "test":  # needs no sample: a dataset may have test images alone
+        dataset = subsample_classes(dataset, data.classes)
+    else:
+        dataset = sample(dataset, data, seed=trained.config.seed, hold_out=False)
     items = getattr(dataset, split)
     if not items:
         raise ConfigError(f"{dataset.name} has no {split} images.")

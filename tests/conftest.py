@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -38,6 +39,15 @@ for name, value in {
 # The same examples every time, and no limit on the first one's time: it compiles.
 hypothesis.settings.register_profile("dpl_jax", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("dpl_jax")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_programs_left() -> Iterator[None]:
+    """Frees the compiled programs of a file: the memory maps of all would pass Linux's limit."""
+    import jax
+
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

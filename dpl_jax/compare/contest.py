@@ -125,6 +125,9 @@ def _run_missing(bench: Bench, entries: Mapping[str, Entry]) -> None:
                 contenders = _searched(bench, name, entry)
         seeds = {member.seed: _scored(each) for member, each in contenders.items()}
         write_json(path, {"title": entries[name].title, "seeds": seeds})
+        # A compiled program takes hundreds of memory maps, of which Linux grants 65530; those that
+        # the next method shares come back from the cache on disk.
+        jax.clear_caches()
 
 
 def _results(bench: Bench, known: Mapping[str, Entry]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The real commands on the real task: search, train, evaluate, resume, and what can go wrong."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from dpl_jax import checkpoints
+from dpl_jax.data.load import load_dataset
 from dpl_jax.errors import CheckpointError, ConfigError, NumericsError, RunFolderError
 from dpl_jax.evaluate import evaluate, load_trained
 from dpl_jax.search import search
@@ -274,3 +276,17 @@ def test_prompts_can_be_evaluated_on_other_classes(trained):
     assert len(result["dpl"]["per_class"]) == 5
     evaluations = read(trained / "results.json")["evaluations"]
     assert evaluations["digits-new-test"] == result
+
+
+def test_a_dataset_of_test_images_alone_can_be_a_target(trained, monkeypatch):
+    """As ImageNet's variants are; there is nothing to draw a few-shot sample from."""
+    of_the_run = evaluate(trained)
+    full = load_dataset(short_config().data)
+    monkeypatch.setattr(
+        "dpl_jax.evaluate.load_dataset",
+        lambda data: dataclasses.replace(full, name="variant", train=(), val=()),
+    )
+    found = evaluate(trained, other=short_config())
+    assert found["dpl"] == of_the_run["dpl"]
+    assert found["sha256"] == of_the_run["sha256"]
+    assert "variant-all-test" in read(trained / "results.json")["evaluations"]
