@@ -7,6 +7,7 @@ puts the results of many runs into one table, see :mod:`dpl_jax.aggregate`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,6 +18,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, list_hash
+from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.run_folder import versions
 from dpl_jax.task import clip_preprocessing
 
@@ -63,6 +65,16 @@ def provenance(config: ConfigDict, clip: Clip, sampled: Dataset) -> dict[str, An
         },
         "versions": versions(),
     }
+
+
+def write_results(path: Path, found: dict[str, Any]) -> None:
+    """Writes results.json; a finished run that is started again keeps it, evaluations included."""
+    if path.is_file():
+        with contextlib.suppress(ValueError):  # damaged: written again
+            before = read_json(path)
+            if before | {"evaluations": None} == to_json(found) | {"evaluations": None}:
+                return
+    write_json(path, found)
 
 
 @functools.lru_cache(maxsize=8)

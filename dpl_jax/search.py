@@ -14,7 +14,6 @@ from dpl_jax.configuration import save_configuration
 from dpl_jax.data.split import save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.feed import chunk_steps
-from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
@@ -22,7 +21,7 @@ from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, init_supernet
 from dpl_jax.relaxation import anneal, finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name
+from dpl_jax.results import provenance, run_name, write_results
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.selection import select_lengths
 from dpl_jax.steps import Metrics, State, create_search_state, search_epoch
@@ -51,7 +50,7 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
         save_configuration(run.configuration, lengths, alphas)
         last = read_metrics(run)[-1]
         found = {"kind": "search", "lengths": lengths, "supernet": last}
-        write_json(run.results, found | provenance(config, inputs.clip, inputs.sampled))
+        write_results(run.results, found | provenance(config, inputs.clip, inputs.sampled))
         report_at_end(run.path, config)
     return run.path
 

@@ -18,7 +18,6 @@ from dpl_jax.configuration import Lengths, read_lengths, save_lengths
 from dpl_jax.data.split import save_lists
 from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.feed import chunk_steps
-from dpl_jax.json_files import write_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
@@ -26,7 +25,7 @@ from dpl_jax.order import steps_per_epoch, train_order
 from dpl_jax.prompts import Tree, inherit_rows, init_discrete
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name
+from dpl_jax.results import provenance, run_name, write_results
 from dpl_jax.run_folder import RunFolder, open_run, read_config
 from dpl_jax.steps import (
     Metrics,
@@ -68,7 +67,7 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
             "lengths_file": lengths_file,
             "trained": last,
         }
-        write_json(run.results, trained | provenance(config, inputs.clip, inputs.sampled))
+        write_results(run.results, trained | provenance(config, inputs.clip, inputs.sampled))
         report_at_end(run.path, config)
     return run.path
 

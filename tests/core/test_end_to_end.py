@@ -162,6 +162,16 @@ def test_a_finished_search_started_again_changes_nothing(searched):
     assert before == {name: (searched / name).read_bytes() for name in names}
 
 
+def test_a_finished_training_started_again_keeps_its_evaluations(searched, trained):
+    evaluate(trained)
+    before = (trained / "results.json").read_bytes()
+    train(short_config(), searched / "configuration.json", trained)
+    assert (trained / "results.json").read_bytes() == before
+    (trained / "results.json").write_text("{")  # damaged by whatever
+    train(short_config(), searched / "configuration.json", trained)
+    assert read(trained / "results.json")["kind"] == "train"
+
+
 def test_numbers_that_go_wrong_stop_the_run_and_name_the_step(tmp_path):
     wrong = short_config(**{"search.prompts.warmup_rate": 1e38})
     with pytest.raises(NumericsError, match=r"Step 2 .* not finite"):
