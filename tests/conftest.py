@@ -2,6 +2,7 @@
 
 import os
 import platform
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,9 @@ for name, value in {
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }.items():
     os.environ.setdefault(name, value)
+
+# A shell starts its background jobs with Ctrl-C ignored, and they leave it so; the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, and no limit on the first one's time: it compiles.
 hypothesis.settings.register_profile("dpl_jax", deadline=None, derandomize=True, database=None)
