@@ -31,7 +31,7 @@ from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import RunFolder, open_run
 from dpl_jax.scores import score
-from dpl_jax.steps import Metrics, State
+from dpl_jax.steps import Metrics, Params, State
 
 Outcomes = Mapping[Member, Outcome]
 
@@ -95,8 +95,10 @@ def search_members(
     pool: Pool,
     members: Sequence[Member],
     grouping: Grouping,
+    *,
+    stage: str = "search",
 ) -> Outcomes:
-    """Stage 1 of all members, in groups; ``config`` has the longest T."""
+    """Stage 1 of all members, in groups named ``stage``; ``config`` has the longest T."""
     search, clip = FrozenConfigDict(config.search), pool.inputs.clip.config
     steps = pool.steps_per_epoch(search.batch_size)
 
@@ -115,7 +117,7 @@ def search_members(
         grouping,
         start,
         run_steps,
-        stage="search",
+        stage=stage,
         epochs=search.epochs,
         steps_per_epoch=steps,
     )
@@ -128,13 +130,16 @@ def train_members(
     members: Sequence[Member],
     lengths: Mapping[Member, Lengths],
     grouping: Grouping,
+    *,
+    stage: str = "train",
+    supernets: Mapping[Member, Params] | None = None,
 ) -> Outcomes:
-    """Stage 2 of all members with the lengths of each, in groups."""
+    """Stage 2 of all members with the lengths (or from the supernet) of each, in groups."""
     train, clip = FrozenConfigDict(config.train), pool.inputs.clip.config
     steps = pool.steps_per_epoch(train.batch_size)
 
     def start(group: Sequence[Member]) -> State:
-        return train_states(group, lengths, clip, train, steps)
+        return train_states(group, lengths, clip, train, steps, supernets)
 
     def run_steps(
         states: State, group: Sequence[Member], epoch: int, which: slice
@@ -148,7 +153,7 @@ def train_members(
         grouping,
         start,
         run_steps,
-        stage="train",
+        stage=stage,
         epochs=train.epochs,
         steps_per_epoch=steps,
     )

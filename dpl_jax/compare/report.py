@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from dpl_jax.plots import BLUE, GREY, ORANGE, save_plot
 from dpl_jax.statistics import MeanInterval, mean_interval, paired_difference
 from dpl_jax.table import Cell
 
@@ -25,7 +25,6 @@ COLUMNS = (
     "parameters",
     "seconds",
 )
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
 
 
 def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
@@ -76,11 +75,7 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    for suffix in (".png", ".svg"):
-        target = Path(f"{path}{suffix}")
-        temporary = target.with_name(f".{target.name}.tmp")
-        figure.savefig(temporary, format=suffix[1:], dpi=150)
-        temporary.replace(target)
+    save_plot(figure, path)
 
 
 def _row(found: Mapping[str, Any], name: str) -> list[Cell]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dpl_jax.ablate import search_members, train_members
 from dpl_jax.baselines import method as baselines
 from dpl_jax.configuration import Lengths
 from dpl_jax.fit import fit_members_epoch, fit_states
@@ -17,10 +18,6 @@ from dpl_jax.json_files import read_json, write_json
 from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
 from dpl_jax.members import (
     Member,
-    search_members_epoch,
-    search_states,
-    train_members_epoch,
-    train_states,
 )
 from dpl_jax.pool import Pool
 from dpl_jax.relaxation import finished_alphas
@@ -75,18 +72,12 @@ def make_bench(
 
 def run_search(bench: Bench, stage: str) -> Stage:
     """The search of all members."""
-    pool, search = bench.searching, FrozenConfigDict(bench.config.search)
-    steps = pool.steps_per_epoch(search.batch_size)
-
-    def start(group: Sequence[Member]) -> State:
-        return search_states(group, pool.inputs.clip.config, search, steps)
-
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch, bench.grouping.mesh, which)
-
-    return _timed(bench, stage, start, run_steps, search.epochs, steps)
+    run, config, pool, members = bench.run, bench.config, bench.searching, bench.members
+    return _timed(
+        bench,
+        stage,
+        lambda: search_members(run, config, pool, members, bench.grouping, stage=stage),
+    )
 
 
 def chosen_lengths(bench: Bench, searched: Outcomes) -> dict[Member, Lengths]:
@@ -114,18 +105,9 @@ def run_train(
     started: Mapping[Member, Params] | None = None,
 ) -> Stage:
     """Stage 2 of all members with the lengths of each, or of their supernets."""
-    pool, train = bench.training, FrozenConfigDict(bench.config.train)
-    clip, steps = pool.inputs.clip.config, pool.steps_per_epoch(train.batch_size)
-
-    def start(group: Sequence[Member]) -> State:
-        return train_states(group, lengths, clip, train, steps, started)
-
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch, bench.grouping.mesh, which)
-
-    return _timed(bench, stage, start, run_steps, train.epochs, steps)
+    run, config, pool, members = bench.run, bench.config, bench.training, bench.members
+    train = functools.partial(train_members, stage=stage, supernets=started)
+    return _timed(bench, stage, lambda: train(run, config, pool, members, lengths, bench.grouping))
 
 
 def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> Stage:
@@ -142,32 +124,29 @@ def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> 
         mesh = bench.grouping.mesh
         return fit_members_epoch(states, pool, group, method, inputs, train, epoch, mesh, which)
 
-    return _timed(bench, stage, start, run_steps, train.epochs, steps)
+    return _timed(
+        bench,
+        stage,
+        lambda: run_groups(
+            bench.run,
+            bench.config,
+            bench.members,
+            bench.grouping,
+            start,
+            run_steps,
+            stage=stage,
+            epochs=train.epochs,
+            steps_per_epoch=steps,
+        ),
+    )
 
 
-def _timed(
-    bench: Bench,
-    stage: str,
-    start: Callable[[Sequence[Member]], State],
-    run_steps: Callable[[State, Sequence[Member], int, slice], tuple[State, Metrics]],
-    epochs: int,
-    steps_per_epoch: int,
-) -> Stage:
+def _timed(bench: Bench, stage: str, run: Callable[[], Mapping[Member, Outcome]]) -> Stage:
     """Runs or resumes a stage; its time is known only if nothing interrupted it."""
     record = bench.run.path / f"{stage}-seconds.json"
     resumed = any(bench.run.path.glob(f"{stage}-members-*/checkpoints/*"))
     began = time.perf_counter()
-    outcomes = run_groups(
-        bench.run,
-        bench.config,
-        bench.members,
-        bench.grouping,
-        start,
-        run_steps,
-        stage=stage,
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-    )
+    outcomes = dict(run())
     jax.block_until_ready([found.params for found in outcomes.values()])
     if not record.is_file():
         taken = (time.perf_counter() - began) / len(bench.members)
