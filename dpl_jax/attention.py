@@ -110,13 +110,33 @@ def prompted_attention(
       (B, S, H, d) mixed values, before the output projection.
     """
     attended, token_normaliser = attention(query, key, value, token_mask, shared)
-    scores = _scores("bqhd,phd->bhqp", query, prompt_key)  # (B, H, S, P)
-    if prompts.mask is not None:
-        scores = jnp.where(prompts.mask, scores, MASKED)
+    scores = _prompt_scores(query, prompt_key, prompts)  # (B, H, S, P)
     token_share, row_shares = _shares(scores, token_normaliser, prompts)
     token_share = jnp.swapaxes(token_share, 1, 2)[..., None]  # (B, S, H, 1)
     mixed = token_share * attended + _weighted_sum("bhqp,phd->bqhd", row_shares, prompt_value)
     return mixed.astype(value.dtype)
+
+
+def prompt_mass(
+    query: jax.Array,
+    key: jax.Array,
+    prompt_key: jax.Array,
+    prompts: LayerPrompts,
+    token_mask: jax.Array | None = None,
+) -> jax.Array:
+    """The share (B, H, S) of each query's attention that goes to prompt rows, 0 to 1.
+
+    It is sum_g a_g S(L_g - L_x) in the formula of :func:`prompted_attention`, in float32 or wider;
+    the tokens get the rest. The arguments are the same.
+    """
+    _, token_normaliser = attention(query, key, key, token_mask)  # whatever the values
+    scores = _prompt_scores(query, prompt_key, prompts)  # (B, H, S, P)
+    return _shares(scores, token_normaliser, prompts)[1].sum(axis=-1)
+
+
+def _prompt_scores(query: jax.Array, prompt_key: jax.Array, prompts: LayerPrompts) -> jax.Array:
+    scores = _scores("bqhd,phd->bhqp", query, prompt_key)  # (B, H, S, P)
+    return scores if prompts.mask is None else jnp.where(prompts.mask, scores, MASKED)
 
 
 def _shares(

@@ -183,7 +183,7 @@ def _image_features(
     prompts: LayerPrompts | None,
     tokens: jax.Array | None,
 ) -> jax.Array:
-    tower = image_tower(config, dtype=_compute_dtype(dtype), remat=remat)
+    tower = image_tower(config, dtype=compute_dtype(dtype), remat=remat)
     return tower.apply({"params": params}, images, prompts, tokens)
 
 
@@ -197,7 +197,7 @@ def _text_features(
     prompts: LayerPrompts | None,
     tokens: jax.Array | None,
 ) -> jax.Array:
-    tower = text_tower(config, dtype=_compute_dtype(dtype), remat=remat)
+    tower = text_tower(config, dtype=compute_dtype(dtype), remat=remat)
     variables = {"params": params}
     return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix, tokens)
 
@@ -218,6 +218,6 @@ def in_chunks(function: Callable[[Any], jax.Array], inputs: Any, chunks: int) ->
     return results.reshape(chunks * size, *results.shape[2:])[:rows]  # (C, F)
 
 
-def _compute_dtype(dtype: str) -> Any:
+def compute_dtype(dtype: str) -> Any:
     """Dtype of the matrix products; None leaves float32 (or float64) parameters as they are."""
     return jnp.bfloat16 if dtype == "bfloat16" else None

@@ -112,6 +112,10 @@ class Layers(nn.Module):
     """All layers of a tower, scanned over their stacked parameters and prompts.
 
     The last layer stands outside the scan: it computes only the one row that CLIP reads.
+
+    Who makes the collection "intermediates" mutable finds the hidden states (N, B, S, D) that each
+    layer was given in it, as "layer_inputs"; without that, the program is the same as if they
+    could not be had.
     """
 
     config: TowerConfig
@@ -151,12 +155,13 @@ class Layers(nn.Module):
         block = Block(self.config, self.dtype, parent=None)
         last = self.config.num_hidden_layers - 1
         stacked = self.param("layers", _init_stack, block, x, last + 1)
+        watched = self.is_mutable_collection("intermediates")
 
-        def layer(x: jax.Array, inputs: Any) -> tuple[jax.Array, Shared | None]:
+        def layer(x: jax.Array, inputs: Any) -> tuple[jax.Array, Any]:
             number, prompts, shared, own = inputs
-            x = put_tokens(x, own, tokens_at)
-            x, keys_values = block.apply(_layer_of(stacked, number), x, prompts, shared, mask)
-            return x, (keys_values if read is None else None)
+            given = put_tokens(x, own, tokens_at)
+            x, keys_values = block.apply(_layer_of(stacked, number), given, prompts, shared, mask)
+            return x, (keys_values if read is None else None, given if watched else None)
 
         # Without remat, the gradient finds what the Dense layers made, and computes scores and
         # elementwise work again: as quick as writing and reading them, in a third of the memory.
@@ -164,10 +169,13 @@ class Layers(nn.Module):
         layer = jax.checkpoint(layer, prevent_cse=False, policy=kept)
         inputs = (jnp.arange(last + 1), prompts, shared, deeper_tokens(tokens, last + 1))
         if read is None:
-            return jax.lax.scan(layer, x, inputs)
-        x, _ = jax.lax.scan(layer, x, jax.tree.map(lambda leaf: leaf[:-1], inputs))
+            x, (keys_values, _) = jax.lax.scan(layer, x, inputs)
+            return x, keys_values
+        x, (_, given) = jax.lax.scan(layer, x, jax.tree.map(lambda leaf: leaf[:-1], inputs))
         _, prompts, shared, own = jax.tree.map(lambda leaf: leaf[-1], inputs)
         x = put_tokens(x, own, tokens_at)
+        if watched:
+            self.sow("intermediates", "layer_inputs", jnp.concatenate([given, x[None]]))
         return block.apply(_layer_of(stacked, last), x, prompts, shared, read_mask, read)
 
 
