@@ -47,6 +47,48 @@ def naive_mixture(
     return total
 
 
+def naive_prompt_mass(
+    tensors: Mapping[str, Any],
+    config: Mapping[str, Any],
+    model: str,
+    x: Any,
+    layers: Sequence[Layer],
+    mask: Any = None,
+) -> list[jax.Array]:
+    """Each layer's attention to prompt rows (B, H, S), from the embedded tokens (B, S, D).
+
+    sum_m a_m of the softmax over [tokens; E_m], the entries of the rows summed.
+    """
+    masses = []
+    for number, (weights, prompts) in enumerate(layers):
+        earlier = {**config, "num_hidden_layers": number}
+        hidden = _encoder(tensors, earlier, model, x, layers, mask)
+        total = jnp.zeros(())
+        for weight, rows in zip(weights, prompts, strict=True):
+            prefix = f"{model}.encoder.layers.{number}"
+            total += weight * _rows_mass(tensors, config, prefix, hidden, rows, mask)
+        masses.append(total)
+    return masses
+
+
+def _rows_mass(
+    tensors: Mapping[str, Any], config: Mapping[str, Any], prefix: str, x: Any, rows: Any, mask: Any
+) -> jax.Array:
+    """The part (B, H, S) of one softmax over tokens (B, S, D) and rows (m, D) that rows get."""
+
+    def heads(name: str, y: Any) -> Any:
+        y = _norm(tensors, config, f"{prefix}.layer_norm1", y)
+        return _heads(tensors, config, f"{prefix}.self_attn.{name}_proj", y)
+
+    query, key = heads("q", x), heads("k", x)
+    keys = jnp.concatenate([key, _for_batch(heads("k", rows), key)], axis=1)
+    scores = jnp.einsum("bqhd,bkhd->bhqk", query, keys) / math.sqrt(key.shape[-1])
+    if mask is not None:
+        seen = jnp.concatenate([mask, jnp.ones((len(mask), len(rows)), bool)], axis=1)
+        scores = jnp.where(seen, scores, -jnp.inf)
+    return jax.nn.softmax(scores, axis=-1)[..., key.shape[1] :].sum(axis=-1)
+
+
 def split_candidates(rows: Any, max_context_length: int) -> list[Any]:
     """E_0 (no rows), E_1, .. E_T from rows (P, ..) in the order of the supernet."""
     starts = [size * (size - 1) // 2 for size in range(max_context_length + 1)]
@@ -88,6 +130,16 @@ def naive_image_features(
     layers: Sequence[Layer] | None = None,
 ) -> jax.Array:
     """Image features (B, F) of images (B, 3, H, W)."""
+    x = naive_image_embedding(tensors, config, images)
+    x = _encoder(tensors, config, "vision_model", x, layers, None)
+    x = _norm(tensors, config, "vision_model.post_layernorm", x[:, 0])
+    return x @ tensors["visual_projection.weight"].T
+
+
+def naive_image_embedding(
+    tensors: Mapping[str, Any], config: Mapping[str, Any], images: Any
+) -> jax.Array:
+    """What the first layer is given of images (B, 3, H, W): (B, S, D)."""
     patch = config["patch_size"]
     kernel = tensors["vision_model.embeddings.patch_embedding.weight"]
     x = jax.lax.conv_general_dilated(images, kernel, (patch, patch), "VALID")  # (B, D, h, w)
@@ -95,10 +147,7 @@ def naive_image_features(
     class_token = tensors["vision_model.embeddings.class_embedding"]
     x = jnp.concatenate([_for_batch(class_token[None], x), x], axis=1)
     x = x + tensors["vision_model.embeddings.position_embedding.weight"]
-    x = _norm(tensors, config, "vision_model.pre_layrnorm", x)
-    x = _encoder(tensors, config, "vision_model", x, layers, None)
-    x = _norm(tensors, config, "vision_model.post_layernorm", x[:, 0])
-    return x @ tensors["visual_projection.weight"].T
+    return _norm(tensors, config, "vision_model.pre_layrnorm", x)
 
 
 def naive_text_features(
@@ -108,15 +157,23 @@ def naive_text_features(
     layers: Sequence[Layer] | None = None,
 ) -> jax.Array:
     """Text features (C, F) of ids (C, S)."""
-    x = tensors["text_model.embeddings.token_embedding.weight"][input_ids]
-    length = input_ids.shape[1]
-    x = x + tensors["text_model.embeddings.position_embedding.weight"][:length]
-    mask = jnp.arange(length)[:, None] >= jnp.arange(length)
-    x = _encoder(tensors, config, "text_model", x, layers, mask)
+    x = naive_text_embedding(tensors, input_ids)
+    x = _encoder(tensors, config, "text_model", x, layers, naive_causal_mask(x.shape[1]))
     x = _norm(tensors, config, "text_model.final_layer_norm", x)
     ends = [_end(row, config["eos_token_id"]) for row in input_ids.tolist()]
     x = jnp.stack([x[row, end] for row, end in enumerate(ends)])
     return x @ tensors["text_projection.weight"].T
+
+
+def naive_text_embedding(tensors: Mapping[str, Any], input_ids: np.ndarray) -> jax.Array:
+    """What the first layer is given of ids (C, S): (C, S, D)."""
+    x = tensors["text_model.embeddings.token_embedding.weight"][input_ids]
+    return x + tensors["text_model.embeddings.position_embedding.weight"][: input_ids.shape[1]]
+
+
+def naive_causal_mask(length: int) -> jax.Array:
+    """(S, S), true where a query (row) may look."""
+    return jnp.arange(length)[:, None] >= jnp.arange(length)
 
 
 def _end(row: list[int], eos: int) -> int:
@@ -150,11 +207,8 @@ def _self_attention(
     layer: Layer,
     mask: Any,
 ) -> Any:
-    count = config["num_attention_heads"]
-
     def heads(name: str, rows: Any) -> Any:
-        y = _dense(tensors, f"{prefix}.self_attn.{name}_proj", rows)
-        return y.reshape(*y.shape[:-1], count, y.shape[-1] // count)  # (.., H, d)
+        return _heads(tensors, config, f"{prefix}.self_attn.{name}_proj", rows)
 
     weights, prompts = layer
     x = _norm(tensors, config, f"{prefix}.layer_norm1", x)
@@ -162,6 +216,11 @@ def _self_attention(
     candidates = [(heads("k", row), heads("v", row)) for row in rows]
     mixed = naive_mixture(heads("q", x), heads("k", x), heads("v", x), weights, candidates, mask)
     return _dense(tensors, f"{prefix}.self_attn.out_proj", mixed.reshape(x.shape))
+
+
+def _heads(tensors: Mapping[str, Any], config: Mapping[str, Any], name: str, rows: Any) -> Any:
+    y, count = _dense(tensors, name, rows), config["num_attention_heads"]
+    return y.reshape(*y.shape[:-1], count, y.shape[-1] // count)  # (.., H, d)
 
 
 def _dense(tensors: Mapping[str, Any], name: str, x: Any) -> Any:

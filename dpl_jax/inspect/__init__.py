@@ -1,0 +1,1 @@
+"""What searched alphas and trained prompts are, and what they do: see ``notebooks/``."""
