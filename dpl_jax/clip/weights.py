@@ -9,6 +9,7 @@ Loading fails unless every stored tensor is used exactly once and every paramete
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ class Entry(NamedTuple):
     kind: str = "same"
 
 
+@functools.lru_cache(maxsize=16)  # each tracing leaves entries in JAX's own caches
 def abstract_params(config: ClipConfig) -> Params:
     """Shapes and dtypes of the frozen parameters, without computing them."""
     return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
