@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import read_json
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions
+from dpl_jax.prompts import TOWERS
 from dpl_jax.run_folder import read_config
 
 KINDS = {"search": "Search for prompt lengths", "train": "Training of prompts"}
@@ -50,6 +52,15 @@ class Contents(NamedTuple):
     def weights(self) -> dict[str, list[list[float]]]:
         """Alpha's softmax weights (N, T + 1) by tower; empty for all but a search."""
         return self.configuration.get("weights") or self._last_row.get("weights") or {}
+
+    @property
+    def weight_history(self) -> tuple[list[int], dict[str, np.ndarray]]:
+        """The epochs that alpha's weights are known of, and the weights (epochs, N, T + 1)."""
+        rows = [row for row in self.metrics if row.get("weights")]
+        history = {
+            tower: np.asarray([row["weights"][tower] for row in rows], float) for tower in TOWERS
+        }
+        return [row["epoch"] for row in rows], history
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:

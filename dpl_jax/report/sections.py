@@ -83,14 +83,9 @@ def _alphas(contents: Contents, draw: Draw) -> list[Section]:
 
 
 def _evolution(contents: Contents, draw: Draw) -> list[Section]:
-    rows = [row for row in contents.metrics if row.get("weights")]
-    if len(rows) < 2:
+    epochs, history = contents.weight_history
+    if len(epochs) < 2:
         return []
-    epochs = [row["epoch"] for row in rows]
-    history = {
-        tower: np.asarray([row["weights"][tower] for row in rows], float)  # (epochs, N, T + 1)
-        for tower in TOWERS
-    }
     pictures = [
         draw(
             alpha_plots.evolution(history[tower], epochs),
