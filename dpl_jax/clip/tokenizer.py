@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class Tokenizer:
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
         return ids
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """The entries of the vocabulary with these ids; "</w>" stands at the end of a word."""
+        found: list[str] = _load(self.folder).convert_ids_to_tokens([int(i) for i in ids])
+        return found
 
 
 @functools.lru_cache(maxsize=8)
