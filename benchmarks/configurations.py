@@ -12,8 +12,6 @@ first part; one that is chosen by a noisy measure wins less.
 from __future__ import annotations
 
 import argparse
-import importlib.util
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +19,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from scipy import stats
 
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
+from dpl_jax.config_files import load_config
 from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.evaluate import predict
 from dpl_jax.logits import discrete
@@ -106,7 +105,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=14, help="of both towers and all layers")
     arguments = parser.parse_args()
     use_all_cores()
-    config = load_config(Path(arguments.config))
+    config = load_config(arguments.config)
     config.progress = "off"
     pool = load_pool(config, range(1, arguments.seeds + 1), hold_out=False)
     clip, longest = pool.inputs.clip.config, config.search.max_context_length
@@ -134,16 +133,6 @@ def main() -> None:
     print_table(title, ("what", "value"), rows)
     best = lengths[int(means.argmax())]
     print("best:", {tower: own.tolist() for tower, own in best.items()})
-
-
-def load_config(path: Path) -> ConfigDict:
-    """The config that a file of ``configs/`` describes."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config: ConfigDict = module.get_config()
-    return config
 
 
 if __name__ == "__main__":

@@ -16,18 +16,22 @@ from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
 from dpl_jax.compilation_cache import use_compilation_cache
+from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.interrupts import EXIT_CODES
 
 
 def define_config(default: str | None = None) -> flags.FlagHolder[ConfigDict]:
-    """Defines --config=FILE[:shots=4,seed=2], any field of which --config.FIELD=VALUE replaces."""
+    """Defines --config=FILE[:shots=4,seed=2], any field of which --config.FIELD=VALUE replaces.
+
+    FILE may also be the name of a config that comes with the package: ``digits``.
+    """
     holder: flags.FlagHolder[ConfigDict] = config_flags.DEFINE_config_file(
-        "config",
-        default,
-        help_string="File of the settings, such as configs/digits.py.",
-        lock_config=True,
+        "config", help_string="File of the settings, such as configs/digits.py."
     )
+    flags.FLAGS["config"].parser = _ConfigFiles()
+    if default:
+        flags.set_default(holder, default)
     return holder
 
 
@@ -80,27 +84,23 @@ def _parse(arguments: Sequence[str], positional: str | None = None) -> Sequence[
         # ml_collections reports an unknown field by whatever the lookup raised.
         except (flags.Error, AttributeError, KeyError, TypeError) as error:
             raise ConfigError(_words(error)) from error
-        _check_config_file()
     if len(rest) > 1:
         sys.exit(f"error: {rest[1]!r} is no flag; flags are written --name=value.")
     return rest
 
 
-def _check_config_file() -> None:
-    given = "config" in flags.FLAGS and flags.FLAGS.config is not None
-    if given and not isinstance(flags.FLAGS.config, ConfigDict):
-        path = config_flags.get_config_filename(flags.FLAGS["config"])
-        raise ConfigError(f"--config names {path}, which does not exist; see configs/.")
+class _ConfigFiles(flags.ArgumentParser):
+    def parse(self, argument: str) -> ConfigDict:
+        return load_config(argument).lock()
 
 
 def _words(error: BaseException) -> str:
     """The part of the flag libraries' messages that says what was wrong."""
     if error.args and isinstance(error.args[0], KeyError):  # wrapped by ml_collections
         return _words(error.args[0])
+    if isinstance(error.__context__, ConfigError):  # wrapped by absl
+        return str(error.__context__)
     text = str(error.args[0]) if error.args else str(error)
-    # ml_collections puts the whole traceback of a failing config file into its message.
-    if (ours := text.rpartition("ConfigError: "))[1]:
-        return ours[2].strip()
     if field := re.search(r'Did you mean "(.+)" instead of "(.+)"', text):
         return f"the config has no field {field[2]!r}; did you mean {field[1]!r}?"
     if missing := re.search(r"flag --(\w+)=None: ", text):

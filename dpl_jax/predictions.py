@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpl_jax.commands import command
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import parse_json, to_json, write_file
 
@@ -69,7 +70,7 @@ def load_predictions(path: str | os.PathLike[str]) -> Predictions:
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(
             f"{path} holds no predictions that can be read ({error}). Evaluate the run again: "
-            "python launch/evaluate.py --run=RUN"
+            f"{command('evaluate')} --run=RUN"
         ) from error
     return predictions
 

@@ -222,7 +222,7 @@ def _read_saved(path: Path, kind: str | None) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunFolderError(
             f"{path} is no run folder: it has no config.json. "
-            "Give the folder that launch/search.py or launch/train.py printed."
+            "Give the folder that a search or a training printed."
         ) from error
     except ValueError as error:
         raise RunFolderError(f"{error} The run cannot be resumed from this folder.") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
+from dpl_jax.commands import command
 from dpl_jax.train import train
 
 CONFIG = cli.define_config()
@@ -26,7 +27,7 @@ def main() -> None:
     run = train(CONFIG.value, file, WORKDIR.value)
     print(f"Training finished: {run}")
     cli.tell_report(run)
-    print(f"Next: python launch/evaluate.py --run={run}")
+    print(f"Next: {command('evaluate')} --run={run}")
 
 
 if __name__ == "__main__":

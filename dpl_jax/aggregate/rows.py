@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpl_jax.aggregate.records import NoResultsError, Record, find_runs, read_records
+from dpl_jax.commands import command
 from dpl_jax.errors import RunFolderError
 from dpl_jax.statistics import MeanInterval, mean_interval
 from dpl_jax.table import Cell
@@ -49,7 +50,7 @@ def aggregate(paths: Iterable[Path]) -> tuple[list[Row], dict[str, list[Path]]]:
         reasons = "; ".join(f"{_listed(runs)}: {reason}" for reason, runs in left_out.items())
         raise RunFolderError(
             f"No results were found ({reasons}). Name folders of finished runs, or folders that "
-            "contain some; python launch/evaluate.py --run=RUN evaluates a run."
+            f"contain some; {command('evaluate')} --run=RUN evaluates a run."
         )
     groups, repeated = group(records)
     if repeated:

@@ -6,13 +6,13 @@ Cross-dataset transfer and domain generalisation of CoOp (arXiv 2109.01134) and 
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from dpl_jax.config_files import load_config
 from dpl_jax.data.errors import DataError
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import subsample_classes
@@ -83,7 +83,9 @@ def read_targets(files: Sequence[str], source: ConfigDict) -> dict[str, ConfigDi
     """
     targets: dict[str, ConfigDict] = {}
     for file in files:
-        target = _load_config(file)
+        target = load_config(file)
+        if "data" not in target:
+            raise ConfigError(f"--targets names {file}, which is no config of a dataset.")
         if source.data.name != "folder":  # whose root is its images, not where datasets lie
             target.data.root = target.data.root or source.data.root
         target.data.shots = 0  # no few-shot sample is drawn where only test images count
@@ -124,16 +126,6 @@ def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
             rows.append(["  std", *(number.std for number in numbers)])
             rows.append(["  95 % interval ±", *(number.half_width for number in numbers)])
     return [*columns, "average %"], rows
-
-
-def _load_config(file: str) -> ConfigDict:
-    path, _, shortcuts = file.partition(":")
-    if not Path(path).is_file():
-        raise ConfigError(f"--targets names {path}, which does not exist; see configs/.")
-    config = runpy.run_path(path).get("get_config", str)(shortcuts)
-    if not isinstance(config, ConfigDict) or "data" not in config:
-        raise ConfigError(f"{path} is no config of a dataset; see configs/.")
-    return config
 
 
 def _averages(results: Collection[Evaluation]) -> dict[str, float]:

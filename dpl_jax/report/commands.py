@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
-import dpl_jax.config
-from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.commands import command
+from dpl_jax.config_files import load_config
 from dpl_jax.report.contents import Contents
 from dpl_jax.run_folder import config_differences
-
-ROOT = Path(dpl_jax.config.__file__).parents[1]
-BASE = "dpl_jax/config.py"  # where there is no configs/, it is a config file too
 
 
 def commands(contents: Contents) -> list[list[str]]:
@@ -27,15 +21,15 @@ def commands(contents: Contents) -> list[list[str]]:
     found = []
     flags = config_flags(contents.config.to_dict())
     if contents.kind == "search":
-        found.append(["python launch/search.py", *flags])
+        found.append([command("search"), *flags])
     if contents.kind == "train":
-        found.append(["python launch/train.py", *flags, _lengths_flag(contents)])
+        found.append([command("train"), *flags, _lengths_flag(contents)])
     own = contents.config.data.to_dict()
     for predictions in contents.predictions.values():
         evaluation = [_flag("run", contents.path), _flag("split", predictions.split)]
         if predictions.data != own:
             evaluation += config_flags({"data": dict(predictions.data)})
-        found.append(["python launch/evaluate.py", *evaluation])
+        found.append([command("evaluate"), *evaluation])
     return found
 
 
@@ -46,7 +40,8 @@ def config_flags(config: Mapping[str, Any]) -> list[str]:
       config: all fields, or whole groups of them such as ``data``; those of an ablation do not
         matter to a run.
     """
-    file, base = base_config(config["data"]["name"])
+    file = f"configs/{config['data']['name']}.py"
+    base = load_config(file)
     groups = {name: group for name, group in base.to_dict().items() if name in config}
     differences = config_differences(groups, config)
     return [
@@ -57,18 +52,6 @@ def config_flags(config: Mapping[str, Any]) -> list[str]:
             if default is not None and value is not None and not name.startswith("ablate.")
         ),
     ]
-
-
-def base_config(dataset: str) -> tuple[str, ConfigDict]:
-    """The config file for a dataset, and what it holds."""
-    path = ROOT / "configs" / f"{dataset}.py"
-    if dataset not in TEMPLATES or not path.is_file():
-        return BASE, dpl_jax.config.get_config()
-    spec = importlib.util.spec_from_file_location(f"configs.{dataset}", path)
-    assert spec is not None and spec.loader is not None  # a .py file that exists
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return f"configs/{dataset}.py", module.get_config()
 
 
 def _lengths_flag(contents: Contents) -> str:

@@ -213,8 +213,9 @@ def test_targets_that_cannot_be_read(config, target_files, tmp_path):
     (tmp_path / "no_config.py").write_text("")
     for files, message in (
         ([], "names no config"),
-        (["configs/nothing.py"], "nothing.py, which does not exist"),
-        ([str(tmp_path / "no_config.py")], "is no config of a dataset"),
+        (["configs/nothing.py"], "no config file configs/nothing.py"),
+        ([str(tmp_path / "no_config.py")], "no_config.py is no config"),
+        (["pretrain_tiny"], "is no config of a dataset"),
         ([f"{target_files[1]}s"], "data.classes is 'news'"),
         ([target_files[0], target_files[0]], "names photos twice"),
     ):

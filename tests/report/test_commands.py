@@ -56,13 +56,10 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("installed", [False, True])
 def test_the_command_has_the_config_of_the_run(
-    name: str, installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = CONFIGS[name]
-    if installed:  # without a configs folder beside it
-        monkeypatch.setattr(commands, "ROOT", tmp_path)
     open_run(tmp_path / "run", "search", config).close()
     (parts,) = commands.commands(read_contents(tmp_path / "run"))
     launcher, parsed, _ = parse(parts, monkeypatch)

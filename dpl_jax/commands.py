@@ -1,0 +1,41 @@
+"""The launchers and configs that come with the package, and the console commands.
+
+In a checkout ``launch/`` and ``configs/`` lie beside the package, in an installed wheel inside it.
+The console commands of pyproject.toml, ``dpl-search`` and others, name functions of this module;
+each runs the launcher of its name as ``python launch/NAME.py`` would.
+"""
+
+from __future__ import annotations
+
+import functools
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+def shipped(folder: str) -> Path:
+    """The folder ``launch`` or ``configs``: in the package, or beside it."""
+    inside = PACKAGE / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def command(name: str) -> str:
+    """How to start a launcher here: ``python launch/train.py``; where installed, ``dpl-train``."""
+    if shipped("launch").parent == PACKAGE:
+        return f"dpl-{name.replace('_', '-')}"
+    return f"python launch/{name}.py"
+
+
+def __getattr__(name: str) -> Callable[[], None]:
+    """The console command of the launcher ``launch/NAME.py``."""
+    file = shipped("launch") / f"{name}.py"
+    if not file.is_file():
+        raise AttributeError(f"{__name__} has no {name!r}: there is no launcher {file}.")
+    # As a program of its own, so that no two launchers' flags ever meet.
+    return functools.partial(_run, file)
+
+
+def _run(launcher: Path) -> None:
+    runpy.run_path(str(launcher), run_name="__main__")

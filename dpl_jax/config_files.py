@@ -1,0 +1,53 @@
+"""Config files: found by their path, or by the name of one that comes with the package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from dpl_jax.commands import shipped
+from dpl_jax.errors import ConfigError
+
+
+def load_config(name: str) -> ConfigDict:
+    """The settings of ``FILE``, or of ``FILE:shots=4,seed=2`` with shortcuts behind a colon.
+
+    Args:
+      name: a path; or ``digits``, ``digits.py`` or ``configs/digits.py`` for the config of that
+        name that comes with the package, where there is no such file.
+
+    Raises:
+      ConfigError: there is no such config, or the file holds none.
+    """
+    file, colon, shortcuts = name.partition(":")
+    path = find_config(file)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path} is no config: the name of a config file ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    get_config = getattr(module, "get_config", lambda *_: None)
+    config = get_config(shortcuts) if colon else get_config()
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"{path} is no config: it has no get_config() that returns a ConfigDict.")
+    return config
+
+
+def find_config(file: str) -> Path:
+    """The path of a config file; see :func:`load_config`.
+
+    Raises:
+      ConfigError: neither such a file nor a config of that name; the message lists the names.
+    """
+    path, folder = Path(file), shipped("configs")
+    if path.is_file():
+        return path
+    names = sorted(known.stem for known in folder.glob("*.py"))
+    if (name := file.removeprefix("configs/").removesuffix(".py")) in names:
+        return folder / f"{name}.py"
+    raise ConfigError(
+        f"There is no config file {file}. Give the path of one, or the name of a config that comes "
+        f"with dpl_jax: {', '.join(names)}."
+    )
