@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from absl import app, flags
 from absl import logging as logging_levels
@@ -19,6 +20,8 @@ from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.interrupts import EXIT_CODES
+
+T = TypeVar("T")
 
 
 def define_config(default: str | None = None) -> flags.FlagHolder[ConfigDict]:
@@ -47,6 +50,13 @@ def choose_workdir(default: str | Path) -> Path:
     flag = flags.FLAGS["workdir"]
     flag.value = flag.value or str(default)
     return Path(flag.value)
+
+
+def need(name: str, value: T | None) -> T:
+    """The value of the flag --``name``; raises ConfigError when it was given none."""
+    if value is None:
+        raise ConfigError(f"--{name} is needed; --help lists the flags.")
+    return value
 
 
 def tell_report(run: str | Path) -> None:

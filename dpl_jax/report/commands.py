@@ -20,9 +20,11 @@ def commands(contents: Contents) -> list[list[str]]:
     """
     found = []
     flags = config_flags(contents.config.to_dict())
-    if contents.kind == "search":
+    if imported := contents.results.get("imported"):
+        found.append([f"{command('exchange')} import", *flags, *_imported_flags(imported)])
+    elif contents.kind == "search":
         found.append([command("search"), *flags])
-    if contents.kind == "train":
+    elif contents.kind == "train":
         found.append([command("train"), *flags, _lengths_flag(contents)])
     own = contents.config.data.to_dict()
     for predictions in contents.predictions.values():
@@ -60,6 +62,14 @@ def _lengths_flag(contents: Contents) -> str:
     if given and (train.get("final") == "mixture" or train.get("start") == "supernet"):
         return _flag("search", Path(given).parent)
     return _flag("lengths", contents.path / "configuration.json")
+
+
+def _imported_flags(imported: Mapping[str, Any]) -> list[str]:
+    """The files that a run was taken over from."""
+    alphas = imported.get("alphas", {})
+    flags = {"prompts": imported["prompts"]["file"], "alphas": alphas.get("folder")}
+    flags |= {name: alphas.get(name) for name in ("epoch", "swapped")}
+    return [_flag(name, value) for name, value in flags.items() if value is not None]
 
 
 def _flag(name: str, value: object) -> str:

@@ -79,7 +79,9 @@ def summary(contents: Contents) -> str:
     shots = f"{config.data.shots} labelled {images} a class" if config.data.shots else "all images"
     data = f"{classes}{config.data.name} with {shots}, seed {config.seed}"
     clip = f"of the frozen CLIP {config.clip.path}"
-    if contents.kind == "search":
+    if "imported" in contents.results:
+        what = f"Imported {_tokens(contents)} prompt tokens of the released code in {layers} {clip}"
+    elif contents.kind == "search":
         longest = config.search.max_context_length
         what = f"Searched how many prompt tokens, 0 to {longest}, {layers} {clip} should get"
     elif config.train.get("final") == "mixture":
