@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import logging
 import re
 import signal
@@ -67,7 +68,10 @@ def tell_report(run: str | Path) -> None:
 
 
 def run(
-    main: Callable[[], None], required: Sequence[str] = (), positional: str | None = None
+    main: Callable[[], None],
+    required: Sequence[str] = (),
+    positional: str | None = None,
+    others: str | None = None,
 ) -> None:
     """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
 
@@ -77,17 +81,20 @@ def run(
       main: what the launcher does.
       required: names of flags that must be given.
       positional: a flag whose value may also be given first, without the flag's name.
+      others: a flag that likewise takes what follows it, up to the next flag.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     flags.mark_flags_as_required(required)
     use_compilation_cache()
-    app.run(lambda _: _call(main), flags_parser=functools.partial(_parse, positional=positional))
+    parse = functools.partial(_parse, positional=positional, others=others)
+    app.run(lambda _: _call(main), flags_parser=parse)
 
 
-def _parse(arguments: Sequence[str], positional: str | None = None) -> Sequence[str]:
+def _parse(
+    arguments: Sequence[str], positional: str | None = None, others: str | None = None
+) -> Sequence[str]:
     """Parses flags and config; whatever is wrong with them becomes one message."""
-    if positional and len(arguments) > 1 and not arguments[1].startswith("-"):
-        arguments = [arguments[0], f"--{positional}={arguments[1]}", *arguments[2:]]
+    arguments = _with_names(arguments, positional, others)
     with _one_message():
         try:
             rest: Sequence[str] = flags.FLAGS(arguments)
@@ -97,6 +104,15 @@ def _parse(arguments: Sequence[str], positional: str | None = None) -> Sequence[
     if len(rest) > 1:
         sys.exit(f"error: {rest[1]!r} is no flag; flags are written --name=value.")
     return rest
+
+
+def _with_names(arguments: Sequence[str], positional: str | None, others: str | None) -> list[str]:
+    """The arguments before the first flag as flags: ``RUN A B`` as --run=RUN --images=A .."""
+    program, *given = arguments
+    bare = list(itertools.takewhile(lambda argument: not argument.startswith("-"), given))
+    names = [name for name in (positional, *[others] * len(bare)) if name]
+    named = [f"--{name}={value}" for name, value in zip(names, bare, strict=False)]
+    return [program, *named, *given[len(named) :]]
 
 
 class _ConfigFiles(flags.ArgumentParser):

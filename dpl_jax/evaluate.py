@@ -68,11 +68,22 @@ class Predicted(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A finished run: its config, its frozen CLIP, and the prompts that it ended with."""
+    """A finished run.
+
+    Attributes:
+      config: of the run.
+      clip: frozen.
+      params: what it has learned, as :func:`as_prompts` takes it.
+    """
 
     config: ConfigDict
     clip: Clip
-    prompts: TowerPrompts
+    params: dict[str, Any]
+
+    @property
+    def prompts(self) -> TowerPrompts:
+        """Both towers' view of the prompts that the run ended with."""
+        return as_prompts(self.params)
 
 
 def load_trained(run: Path) -> Trained:
@@ -92,10 +103,17 @@ def load_trained(run: Path) -> Trained:
     tree = checkpoints.load(run).tree
     params = jax.tree.map(jnp.asarray, tree["params"])
     if "alphas" not in params:
-        return Trained(config, clip, discrete(params["prompts"], tree["lengths"]))
-    if read_json(run / "results.json")["kind"] == "search":
+        params["lengths"] = tree["lengths"]
+    elif read_json(run / "results.json")["kind"] == "search":
         params["alphas"] = finished_alphas(params["alphas"], config.search)
-    return Trained(config, clip, mixed(**params))
+    return Trained(config, clip, params)
+
+
+def as_prompts(params: Mapping[str, Any]) -> TowerPrompts:
+    """Both towers' view of ``{"prompts": .., "lengths": ..}`` or, of a supernet, with "alphas"."""
+    if "alphas" in params:
+        return mixed(params["prompts"], params["alphas"])
+    return discrete(params["prompts"], params["lengths"])
 
 
 def evaluate(

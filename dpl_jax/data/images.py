@@ -23,11 +23,16 @@ MAX_PIXELS = 178_956_970
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
 READ_BUFFER = 1 << 18
+ADVICE = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
 
 
 def read_image(
-    item: Item, *, max_pixels: int = MAX_PIXELS, at_least: int | None = None
+    item: Item,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+    advice: str = ADVICE,
 ) -> PIL.Image.Image:
     """Returns an item's image as upright RGB.
 
@@ -38,6 +43,7 @@ def read_image(
         max_pixels: larger images are refused from their header, before anything is decoded.
         at_least: lets the JPEG decoder shrink a larger image by 2, 4 or 8 as long as both sides
             keep this many pixels; much faster, and not what CLIP's own preprocessing does.
+        advice: what the error tells to do about a bad image.
 
     Raises:
         UnreadableImageError: missing, forbidden, damaged, too large, or not an image.
@@ -46,7 +52,7 @@ def read_image(
         return PIL.Image.fromarray(item.image).convert("RGB")
     where = str(item.image) if isinstance(item.image, Path) else item.name
     with (
-        _explained(where, max_pixels),
+        _explained(where, max_pixels, advice),
         _opened(item.image) as file,
         PIL.Image.open(file) as image,
     ):
@@ -105,22 +111,24 @@ def _check_size(image: PIL.Image.Image, where: str, max_pixels: int) -> None:
 
 
 @contextlib.contextmanager
-def _explained(where: str, max_pixels: int) -> Iterator[None]:
+def _explained(where: str, max_pixels: int, advice: str) -> Iterator[None]:
     """Turns whatever a bad file makes Pillow raise into one error that names the file."""
-    advice = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
     try:
         yield
     except UnreadableImageError:
         raise
-    except FileNotFoundError as error:
-        raise UnreadableImageError(f"{where}: there is no such file. {advice}") from error
-    except PermissionError as error:
-        raise UnreadableImageError(f"{where}: no permission to read it. {advice}") from error
-    except PIL.UnidentifiedImageError as error:
-        raise UnreadableImageError(f"{where}: not an image that can be read. {advice}") from error
-    except PIL.Image.DecompressionBombError as error:
-        raise UnreadableImageError(
-            f"{where}: more pixels than the limit of {max_pixels} (data.max_pixels). {advice}"
-        ) from error
-    except _DAMAGED as error:
-        raise UnreadableImageError(f"{where}: a damaged image ({error}). {advice}") from error
+    except (*_DAMAGED, PIL.Image.DecompressionBombError) as error:
+        reason = _reason(error, max_pixels)
+        raise UnreadableImageError(f"{where}: {reason}. {advice}".rstrip()) from error
+
+
+def _reason(error: Exception, max_pixels: int) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "not an image that can be read"
+    if isinstance(error, PIL.Image.DecompressionBombError):
+        return f"more pixels than the limit of {max_pixels} (data.max_pixels)"
+    return f"a damaged image ({error})"

@@ -1,0 +1,221 @@
+"""A trained run as a small folder that stands alone, and back.
+
+    OUT/classifier.json  prompts.safetensors  results.json  README.md  clip/ (if asked for)
+
+The frozen CLIP is named by its id, revision and the hash of its weights; it is not copied unless
+asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from dpl_jax.clip.model import FILES, TINY_CLIP, Clip, load_clip
+from dpl_jax.data.templates import check_template
+from dpl_jax.errors import RunFolderError, WeightsError
+from dpl_jax.export.card import model_card
+from dpl_jax.input_checks import check_alphas, check_prompt_lengths, check_prompts
+from dpl_jax.json_files import read_json, write_file, write_json, write_text
+from dpl_jax.results import weights_sha256
+
+if TYPE_CHECKING:
+    from dpl_jax.classifier import Classifier
+
+ABOUT, ARRAYS, RESULTS, CARD, CLIP = (
+    "classifier.json",
+    "prompts.safetensors",
+    "results.json",
+    "README.md",
+    "clip",
+)
+FORMAT = 1
+FEATURES = "text_features"
+# Prompts are some megabytes, and text features of 21,000 classes 65; what is larger is none of it.
+MAX_ARRAY_BYTES = 1 << 30
+
+
+class Exported(NamedTuple):
+    """What an exported folder holds; the fields of the same names of :class:`Classifier`."""
+
+    clip: Clip
+    params: dict[str, Any]
+    template: str
+    classnames: tuple[str, ...]
+    features: np.ndarray
+    results: dict[str, Any]
+
+
+def export_folder(
+    classifier: Classifier, out: str | os.PathLike[str], *, include_clip: bool = False
+) -> Path:
+    """Writes a classifier to a new folder, whole or not at all.
+
+    Args:
+      classifier: of a run.
+      out: the folder to make.
+      include_clip: copy the frozen CLIP's files too, so that nothing else is needed.
+
+    Raises:
+      RunFolderError: when ``out`` exists, or cannot be written.
+    """
+    out = Path(out)
+    with new_folder(out) as folder:
+        write_json(folder / ABOUT, describe(classifier, include_clip))
+        arrays = flatten_dict(dict(classifier.params), sep=".") | {FEATURES: classifier.features}
+        contiguous = {name: np.array(leaf, order="C") for name, leaf in arrays.items()}
+        with write_file(folder / ARRAYS) as file:
+            file.write(save(contiguous))
+        write_json(folder / RESULTS, classifier.results)
+        write_text(folder / CARD, model_card(classifier, out.name))
+        if include_clip:
+            copy_clip(classifier.clip, folder / CLIP)
+    return out
+
+
+def describe(classifier: Classifier, include_clip: bool) -> dict[str, Any]:
+    """What ``classifier.json`` says."""
+    clip = dict(classifier.results["clip"])
+    return {
+        "format": FORMAT,
+        "classnames": classifier.classnames,
+        "template": classifier.template,
+        "clip": clip | ({"path": CLIP} if include_clip else {}),
+        "clip_included": include_clip,
+        "preprocessing": classifier.results["transform"],
+        "versions": classifier.results["versions"],
+    }
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder was written by :func:`export_folder`."""
+    return (folder / ABOUT).is_file()
+
+
+def read_export(folder: Path) -> Exported:
+    """Reads what :func:`export_folder` wrote.
+
+    Raises:
+      RunFolderError: when one of its files is missing or damaged.
+      WeightsError: when its CLIP cannot be found, or is another one.
+    """
+    try:
+        about, results = read_json(folder / ABOUT), read_json(folder / RESULTS)
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']}, and this version reads {FORMAT}")
+        names, template = about["classnames"], check_template(about["template"])
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError("its classnames are no list of names")
+        stated = about["clip"]
+        place, revision = str(stated["path"]), stated["revision"] or None
+        dtype, sha256 = stated["dtype"], stated["sha256"]
+        arrays = read_arrays(folder / ARRAYS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise RunFolderError(
+            f"{folder} is no exported classifier that can be read ({error}). Export it again: "
+            "python launch/export.py RUN OUT"
+        ) from error
+    included = about.get("clip_included") is True
+    clip = load_clip(folder / CLIP if included else place, dtype, revision)
+    check_weights(clip, sha256)
+    features = arrays.pop(FEATURES, None)
+    if features is None or features.shape != (len(names), clip.config.projection_dim):
+        raise RunFolderError(f"{folder / ARRAYS} has no text features of {len(names)} classes.")
+    params = check_params(unflatten_dict(arrays, sep="."), clip, folder)
+    return Exported(clip, params, template, tuple(names), features, results)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Raises:
+      FileNotFoundError, ValueError, SafetensorError: when there is none, or it is damaged.
+    """
+    if path.stat().st_size > MAX_ARRAY_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_ARRAY_BYTES >> 20} MiB")
+    arrays: dict[str, np.ndarray] = load_file(path)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} in {path.name} is not finite")
+    return arrays
+
+
+def check_params(params: Mapping[str, Any], clip: Clip, folder: Path) -> dict[str, Any]:
+    """Prompts with their lengths or alphas, on the device, if they fit the CLIP.
+
+    Raises:
+      RunFolderError: when they do not.
+    """
+    kinds = set(params) - {"prompts"}
+    try:
+        if "prompts" not in params or kinds not in ({"lengths"}, {"alphas"}):
+            raise ValueError(f"it holds {', '.join(sorted(params)) or 'nothing'}")
+        check_prompts(params["prompts"], clip.config)
+        if kinds == {"lengths"}:
+            check_prompt_lengths(params["lengths"], params["prompts"], clip.config)
+        else:
+            check_alphas(params["alphas"], clip.config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunFolderError(f"{folder / ARRAYS} holds no prompts of this CLIP: {error}") from error
+    return {
+        kind: {tower: jnp.asarray(leaf) for tower, leaf in towers.items()}
+        for kind, towers in params.items()
+    }
+
+
+def check_weights(clip: Clip, sha256: str) -> None:
+    """Raises WeightsError unless the CLIP's weights are those that prompts were trained with."""
+    found = weights_sha256(clip.folder)
+    if found != sha256:
+        raise WeightsError(
+            f"The prompts were trained with other weights than those of {clip.source} "
+            f"(SHA-256 {str(sha256)[:12]}..., found {found[:12]}...). Use the same CLIP and "
+            "revision."
+        )
+
+
+def copy_clip(clip: Clip, folder: Path) -> None:
+    """Copies the files that a CLIP is loaded from."""
+    folder.mkdir()
+    for pattern in FILES:
+        for path in Path(clip.folder).glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder under a temporary name, which becomes ``out`` if all goes well.
+
+    Raises:
+      RunFolderError: when ``out`` exists, or cannot be written.
+    """
+    if out.exists() or out.is_symlink():
+        raise RunFolderError(f"{out} exists already. Choose another name, or remove it.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.rename(out)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise RunFolderError(f"{out} cannot be written ({error.strerror or error}).") from error
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a CLIP is named by an id of the Hugging Face hub, not by a folder."""
+    return path != TINY_CLIP and path.count("/") == 1 and not path.startswith((".", "~", "/"))

@@ -1,0 +1,128 @@
+"""A classifier predicts what the evaluation of its run did, and takes other classes."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import dpl_jax
+from dpl_jax.classifier import Classifier
+from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
+from dpl_jax.json_files import read_json, write_json
+from dpl_jax.predictions import load_predictions
+
+
+@pytest.mark.parametrize("stage", ["search", "train"])
+def test_predictions_are_those_of_the_evaluation(runs, arrays, stage):
+    expected = load_predictions(runs[stage] / "predictions" / "test.npz")
+    found = Classifier.load(runs[stage])
+    assert found.classnames == expected.classnames
+    np.testing.assert_allclose(found.logits(arrays), expected.logits["dpl"], rtol=0, atol=1e-4)
+
+
+def test_every_kind_of_picture_is_the_same_picture(classifier, arrays, tmp_path):
+    PIL.Image.fromarray(arrays[0]).save(tmp_path / "one.png")
+    kinds = [arrays[0], PIL.Image.fromarray(arrays[0]), tmp_path / "one.png"]
+    together = classifier.logits([*kinds, str(tmp_path / "one.png")])
+    for row in together[1:]:
+        np.testing.assert_array_equal(row, together[0])
+    for kind in kinds:
+        np.testing.assert_allclose(classifier.logits(kind), together[:1], atol=1e-4)
+
+
+def test_the_number_of_images_does_not_matter(classifier, arrays):
+    whole = classifier.logits(np.stack(arrays[:70]))
+    for count in (1, 2, 33, 64):
+        np.testing.assert_allclose(classifier.logits(arrays[:count]), whole[:count], atol=1e-4)
+    assert classifier.logits([]).shape == (0, 10)
+
+
+def test_guesses_are_the_softmax_in_order(classifier, arrays):
+    logits = classifier.logits(arrays[:5])
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    for row, guesses in zip(shares, classifier.predict(arrays[:5], top_k=3), strict=True):
+        best = sorted(range(10), key=lambda index: -row[index])[:3]
+        assert [guess.classname for guess in guesses] == [classifier.classnames[i] for i in best]
+        np.testing.assert_allclose([guess.probability for guess in guesses], row[best], rtol=1e-4)
+    assert len(classifier.predict(arrays[0], top_k=99)[0]) == 10
+
+
+def test_other_classes_need_no_training(classifier, arrays):
+    """Logits do not depend on which other classes there are, nor on their order."""
+    logits = classifier.logits(arrays[:8])
+    fewer = classifier.with_classes(["seven", "one"]).logits(arrays[:8])
+    picks = [classifier.classnames.index(name) for name in ("seven", "one")]
+    np.testing.assert_allclose(fewer, logits[:, picks], atol=1e-3)
+    more = classifier.with_classes([*classifier.classnames, "a star"])
+    np.testing.assert_allclose(more.logits(arrays[:8])[:, :10], logits, atol=1e-3)
+    assert len(classifier.classnames) == 10
+
+
+def test_a_class_is_renamed_in_its_place(classifier, arrays):
+    renamed = classifier.renamed({"one": "number one"})
+    assert renamed.classnames == tuple(
+        "number one" if name == "one" else name for name in classifier.classnames
+    )
+    changed = np.abs(renamed.logits(arrays[:8]) - classifier.logits(arrays[:8])).max(0) > 1e-3
+    assert changed.tolist() == [name == "one" for name in classifier.classnames]
+    with pytest.raises(ConfigError, match="'eleven' is none of the classes: zero"):
+        classifier.renamed({"eleven": "x"})
+
+
+def test_another_template_changes_the_texts(classifier, arrays):
+    other = classifier.with_classes(classifier.classnames, "the number {}")
+    assert other.template == "the number {}"
+    assert np.abs(other.logits(arrays[:2]) - classifier.logits(arrays[:2])).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "message"),
+    [
+        ([], None, "one or more names"),
+        (["a", " "], None, "one or more names"),
+        (["a", "b", "a"], None, "'a' is given more than once"),
+        (["a"], "no place", "0 places for the class name"),
+        (["long " * 99], None, "long long"),
+    ],
+)
+def test_classes_that_cannot_be_are_refused(classifier, names, template, message):
+    with pytest.raises(DplError, match=message):
+        classifier.with_classes(names, template)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (0, 4, 3)])
+def test_arrays_that_are_no_images_are_refused(classifier, shape):
+    with pytest.raises(ConfigError, match="must be"):
+        classifier.logits([np.zeros(shape, np.uint8)])
+    with pytest.raises(ConfigError, match="float64"):
+        classifier.logits(np.zeros((4, 4, 3)))
+
+
+def test_a_run_that_has_not_finished_is_told(runs, tmp_path):
+    with pytest.raises(RunFolderError, match="no run folder"):
+        Classifier.load(tmp_path)
+    shutil.copytree(runs["train"], tmp_path / "run")
+    (tmp_path / "run" / "results.json").unlink()
+    with pytest.raises(RunFolderError, match="has not finished"):
+        Classifier.load(tmp_path / "run")
+
+
+def test_prompts_of_another_clip_are_refused(runs, tmp_path):
+    shutil.copytree(runs["train"], tmp_path / "run")
+    results = read_json(tmp_path / "run" / "results.json")
+    results["clip"]["sha256"] = "0" * 64
+    write_json(tmp_path / "run" / "results.json", results)
+    with pytest.raises(WeightsError, match="trained with other weights"):
+        Classifier.load(tmp_path / "run")
+
+
+def test_the_class_is_found_in_the_package_and_costs_nothing_until_then():
+    assert dpl_jax.Classifier is Classifier
+    code = "import sys, dpl_jax; assert 'sklearn' not in sys.modules; dpl_jax.Classifier"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = dpl_jax.Nonsense
