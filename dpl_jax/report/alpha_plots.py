@@ -9,17 +9,15 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from dpl_jax.report.cells import draw_cell, finish_cells, frame_cell
 from dpl_jax.report.figures import (
     BLUE,
     GREY,
     ORANGE,
     PAPER,
-    ink_on,
     legend_above,
     new_figure,
 )
@@ -36,22 +34,14 @@ def heat_map(weights: np.ndarray, lengths: Sequence[int], strongest: float) -> F
       lengths: (N,) chosen.
       strongest: the weight that is drawn in full colour.
     """
-    layers, candidates = weights.shape
-    figure = new_figure(0.9 + 0.31 * layers)
+    figure = new_figure(0.9 + 0.31 * len(weights))
     axes = figure.subplots()
-    for layer, candidate in np.ndindex(layers, candidates):
-        _draw_cell(axes, layer, candidate, float(weights[layer, candidate]), strongest)
+    for (layer, length), weight in np.ndenumerate(weights):
+        draw_cell(axes, layer, length, f"{100 * weight:.0f}", BLUE, weight / strongest)
     for layer, length in enumerate(lengths):
-        frame = Rectangle((length - 0.46, layer - 0.43), 0.92, 0.86)
-        frame.set(facecolor="none", edgecolor=ORANGE, linewidth=2.2)
-        axes.add_patch(frame)
-    axes.set(xlim=(-0.5, candidates - 0.5), ylim=(layers - 0.5, -0.5))
+        frame_cell(axes, layer, length, ORANGE)
+    finish_cells(axes, weights.shape)
     axes.set_xlabel("prompt tokens")
-    axes.set_ylabel("layer")
-    axes.set_xticks(range(candidates))
-    axes.set_yticks(range(layers), [str(layer + 1) for layer in range(layers)])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     return figure
 
 
@@ -134,15 +124,6 @@ def relative_entropy(weights: np.ndarray) -> np.ndarray:
     logarithms = np.log(np.where(weights > 0, weights, 1.0))
     total = -(weights * logarithms).sum(axis=-1)
     return total / math.log(weights.shape[-1])
-
-
-def _draw_cell(axes: Axes, layer: int, candidate: int, weight: float, strongest: float) -> None:
-    cell = Rectangle((candidate - 0.46, layer - 0.43), 0.92, 0.86)
-    opacity = 0.04 + 0.96 * weight / strongest
-    cell.set(facecolor=to_rgba(BLUE, opacity), edgecolor="none", linewidth=0)
-    axes.add_patch(cell)
-    text = f"{100 * weight:.0f}"
-    axes.text(candidate, layer, text, color=ink_on(opacity), ha="center", va="center", fontsize=8.5)
 
 
 def _over_epochs(values: Mapping[str, np.ndarray], epochs: Sequence[int]) -> tuple[Figure, Any]:

@@ -78,6 +78,11 @@ def report_style() -> Iterator[None]:
         yield
 
 
+def use_report_style(dpi: int = 110) -> None:
+    """Draws all figures from here on in the style of the report, as a notebook wants it."""
+    matplotlib.rcParams.update(STYLE | {"figure.dpi": dpi})
+
+
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure; sizes in inches."""
     return Figure(figsize=(width, height), layout="constrained")
