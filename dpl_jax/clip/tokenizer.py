@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ def _load(folder: str) -> Any:
         )
     # Without torch, transformers otherwise remarks on it at every start.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    from transformers import CLIPTokenizer
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets, tqdm would remark on its plain progress bars.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
