@@ -72,6 +72,18 @@ def text_attention_mass(clip: Clip, input_ids: Any, prompts: LayerPrompts | None
     return _text_mass(clip.config, clip.dtype, clip.params["text"], input_ids, prompts)
 
 
+def mass_at(mass: jax.Array, positions: Any) -> jax.Array:
+    """The mass (N, B, H) that one query of each row gives, of masses (N, B, H, S).
+
+    Args:
+      mass: see :func:`image_attention_mass`.
+      positions: (B,) of the queries, or one for all: 0 is an image's class token, and
+        :func:`dpl_jax.clip.texts.end_positions` gives a text's end.
+    """
+    positions = jnp.broadcast_to(jnp.asarray(positions), mass.shape[1:2])  # (B,)
+    return jnp.take_along_axis(mass, positions[None, :, None, None], axis=-1)[..., 0]  # (N, B, H)
+
+
 def patch_map(mass: jax.Array) -> jax.Array:
     """Where in an image the attention to the prompts comes from.
 

@@ -66,7 +66,7 @@ def nearest_tokens(
 
     The text tower adds a token's position to its embedding, and its first layer takes both, as it
     takes its prompt rows, through LayerNorm. Only directions count there, so cosines compare. The
-    answer for a random vector is not zero; see :func:`chance_cosine`.
+    answer for a random vector is not zero; see :func:`chance_cosines`.
 
     Args:
       clip: a frozen CLIP.
@@ -88,21 +88,22 @@ def nearest_tokens(
     ]
 
 
-def chance_cosine(
-    clip: Clip, *, as_layer_sees: bool = False, draws: int = 200, seed: int = 0
-) -> float:
-    """The mean cosine of a random normal vector with the token that is nearest to it.
+def chance_cosines(
+    clip: Clip, *, as_layer_sees: bool = False, draws: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Cosines (draws,) of random normal vectors with the token that is nearest to each.
 
     Args:
       clip: a frozen CLIP.
       as_layer_sees: as in :func:`nearest_tokens`.
-      draws: random vectors.
+      draws: how many.
       seed: of them.
     """
     width = clip.config.text.hidden_size
     random = np.random.default_rng(seed).standard_normal((draws, width), np.float32)
     vectors, tokens = _comparable(clip, random, as_layer_sees)
-    return float(cosines(vectors, tokens).max(axis=-1).mean())
+    nearest: np.ndarray = cosines(vectors, tokens).max(axis=-1)
+    return nearest
 
 
 def _comparable(clip: Clip, vectors: Any, as_layer_sees: bool) -> tuple[np.ndarray, np.ndarray]:

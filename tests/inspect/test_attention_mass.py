@@ -13,6 +13,7 @@ from dpl_jax.attention import LayerPrompts, prompt_mass, prompted_attention
 from dpl_jax.errors import ConfigError
 from dpl_jax.inspect.attention_mass import (
     image_attention_mass,
+    mass_at,
     over_image,
     patch_map,
     text_attention_mass,
@@ -105,6 +106,16 @@ def test_half_precision_changes_little(case: Case) -> None:
     assert mass.dtype == np.float32
     expected = image_attention_mass(case.clip, case.images, prompts)
     np.testing.assert_allclose(mass, expected, rtol=0, atol=0.03)
+
+
+def test_one_query_of_each_row_can_be_picked() -> None:
+    mass = jnp.arange(2 * 3 * 2 * 5, dtype=jnp.float32).reshape(2, 3, 2, 5)
+    found = mass_at(mass, np.array([4, 0, 2]))
+    expected = [
+        [[mass[n, b, h, at] for h in range(2)] for b, at in enumerate([4, 0, 2])] for n in range(2)
+    ]
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(mass_at(mass, 0), mass[..., 0])
 
 
 def test_a_map_has_the_patches_in_place_and_leaves_out_the_last_layer(case: Case) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from dpl_jax.inspect.prompt_geometry import (
     Rows,
-    chance_cosine,
+    chance_cosines,
     cosines,
     layer_similarity,
     nearest_tokens,
@@ -74,8 +74,8 @@ def test_nearest_tokens_as_the_first_layer_sees_them(case: Case) -> None:
 def test_chance_is_what_a_random_vector_comes_to(case: Case, as_layer_sees: bool) -> None:
     draws = np.random.default_rng(3).standard_normal((5, 16), np.float32)
     nearest = nearest_tokens(case.clip, draws, count=1, as_layer_sees=as_layer_sees)
-    expected = np.mean([own.cosines[0] for own in nearest])
-    found = chance_cosine(case.clip, as_layer_sees=as_layer_sees, draws=5, seed=3)
+    expected = [own.cosines[0] for own in nearest]
+    found = chance_cosines(case.clip, as_layer_sees=as_layer_sees, draws=5, seed=3)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
