@@ -22,11 +22,11 @@ INSTALLED := $(VENV)/.installed-$(ACCELERATOR)
 INSTALLED_DEV := $(VENV)/.installed-$(ACCELERATOR)-dev
 INSTALLED_PARITY := $(VENV)/.installed-parity
 
-.PHONY: help demo test parity lint format types bench clean
+.PHONY: help demo test parity lint format types notebooks bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED)  ## search, train and evaluate on real handwritten digits, offline, in minutes
 	$(BIN) launch/demo.py
@@ -48,6 +48,10 @@ format: $(INSTALLED_DEV)  ## format the code and mend what can be mended
 TYPED := dpl_jax launch configs
 types: $(INSTALLED_DEV)  ## check the type annotations
 	$(BIN) -m mypy $(sort $(dir $(wildcard $(TYPED:=/*.py))))
+
+notebooks: $(INSTALLED_DEV)  ## run the notebooks again and store their outputs
+	$(BIN) -m nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 bench: $(INSTALLED)  ## measure speed; BENCH_ARGS names what
 	$(BIN) -m benchmarks $(BENCH_ARGS)
