@@ -21,12 +21,13 @@ TORCH_INSTALL ?= -e ".[parity]"
 INSTALLED := $(VENV)/.installed-$(ACCELERATOR)
 INSTALLED_DEV := $(VENV)/.installed-$(ACCELERATOR)-dev
 INSTALLED_PARITY := $(VENV)/.installed-parity
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test parity lint format types notebooks bench clean
+.PHONY: help demo test parity lint format types notebooks docs docs-serve bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED)  ## search, train and evaluate on real handwritten digits, offline, in minutes
 	$(BIN) launch/demo.py
@@ -52,6 +53,13 @@ types: $(INSTALLED_DEV)  ## check the type annotations
 notebooks: $(INSTALLED_DEV)  ## run the notebooks again and store their outputs
 	$(BIN) -m nbconvert --to notebook --execute --inplace \
 		--ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(INSTALLED_DOCS)  ## build the documentation, build/site/index.html
+	$(BIN) -m mkdocs build --strict --quiet
+
+docs-serve: $(INSTALLED_DOCS)  ## show the documentation on a local port while it is written
+	$(BIN) -m mkdocs serve
 
 bench: $(INSTALLED)  ## measure speed; BENCH_ARGS names what
 	$(BIN) -m benchmarks $(BENCH_ARGS)
@@ -81,4 +89,8 @@ $(INSTALLED_DEV): $(INSTALLED)
 
 $(INSTALLED_PARITY): $(INSTALLED_DEV)
 	$(BIN) -m pip install $(PIP_FLAGS) $(TORCH_INSTALL)
+	@touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	$(BIN) -m pip install $(PIP_FLAGS) -e ".[docs]"
 	@touch $@

@@ -112,9 +112,9 @@ def export_run(run: Path, folder: Path, swapped: bool = True) -> dict[str, Path]
 
     Args:
       run: folder of a search or a training.
-      folder: where ``prompt_learner.safetensors`` and the two files of alphas go. The released second
-        stage takes its lengths from alphas alone, so a training gets some: 1 at the length of each
-        layer, 0 elsewhere.
+      folder: where ``prompt_learner.safetensors`` and the two files of alphas go. The released
+        second stage takes its lengths from alphas alone, so a training gets some: 1 at the length
+        of each layer, 0 elsewhere.
       swapped: see :func:`dpl_jax.exchange.alphas.alpha_files`.
 
     Returns:

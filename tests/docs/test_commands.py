@@ -46,6 +46,7 @@ SMALLER = {
     "launch/fewshot.py": ("--shots=1", "--seeds=1"),
     "dpl_jax.data": ("--noread",),
 }
+MANY_RUNS = ("launch/ablate.py", "launch/compare.py", "launch/fewshot.py")
 OF_THE_DATA = ("launch/evaluate.py", "dpl_jax.data")  # nothing but the data of their config counts
 
 
@@ -59,6 +60,12 @@ def finished(tmp_path_factory):
     run("launch/train.py", ["--config=digits", *own])
     run("launch/evaluate.py", [f"--run={folder / 'RUN2'}"])
     return folder
+
+
+@pytest.fixture(scope="module")
+def ran():
+    """The jobs of many runs that were run so far."""
+    return set()
 
 
 @pytest.fixture
@@ -109,6 +116,14 @@ def small(name, arguments, config):
     return [*(each for each in arguments if each.partition("=")[0] not in replaced), *given]
 
 
+def is_new(name, arguments, ran):
+    """False for a job that another page has had run; single runs are made anew on every page."""
+    key = (name, *sorted(each for each in arguments if not each.startswith("--workdir")))
+    known = name in MANY_RUNS and key in ran
+    ran.add(key)
+    return not known
+
+
 def borrow_runs(arguments, finished):
     """Copies the finished runs that a command names and its page has not made."""
     named = {each.rpartition("=")[2] for each in arguments if not each.startswith("--workdir")}
@@ -120,7 +135,7 @@ def borrow_runs(arguments, finished):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=str)
-def test_the_commands_of_a_page_work(page, here, finished, monkeypatch):
+def test_the_commands_of_a_page_work(page, here, finished, ran, monkeypatch):
     for command in commands(page):
         if skipped(command.words):
             continue
@@ -130,8 +145,9 @@ def test_the_commands_of_a_page_work(page, here, finished, monkeypatch):
         try:
             borrow_runs(found[1], finished)
             config = parse(*found, monkeypatch)
-            if can_run(*found, config):
-                run(found[0], small(*found, config))
+            own = small(*found, config)
+            if can_run(*found, config) and is_new(found[0], own, ran):
+                run(found[0], own)
         except BaseException as error:
             error.add_note(where)
             raise
