@@ -53,6 +53,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     # Seed of everything random in a run: the few-shot sample, the initial prompts, the order.
     config.seed = 1
+    # GPUs of each machine that share a run's images and classes; 0 for all. A CPU is one device,
+    # unless this says more and JAX_NUM_CPU_DEVICES=N makes it so many.
+    config.devices = 0
     config.clip = clip()
     config.data = data()
     config.search = search()
@@ -292,10 +295,9 @@ def check_config(config: ConfigDict) -> None:
         value = _get(config, field)
         if value < 1:
             raise ConfigError(f"{field} is {value}; it must be at least 1.")
-    if config.checkpoint.every_steps < 0:
-        raise ConfigError(
-            f"checkpoint.every_steps is {config.checkpoint.every_steps}; it must be at least 0."
-        )
+    for field in ("devices", "checkpoint.every_steps"):
+        if _get(config, field) < 0:
+            raise ConfigError(f"{field} is {_get(config, field)}; it must be at least 0.")
     for field, choices in CHOICES.items():
         if _get(config, field) not in choices:
             raise ConfigError(

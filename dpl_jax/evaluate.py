@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax import checkpoints
-from dpl_jax.clip.model import Clip, load_clip
+from dpl_jax.clip.model import Clip
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
 from dpl_jax.data.stream import evaluation_batches
@@ -30,13 +30,14 @@ from dpl_jax.logits import (
     mixed,
     text_features,
 )
+from dpl_jax.mesh import data_mesh
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.run_folder import read_config
 from dpl_jax.scores import score
-from dpl_jax.task import class_texts, clip_preprocessing
+from dpl_jax.task import class_texts, clip_preprocessing, load_on
 
 SPLITS = ("train", "val", "test")
 
@@ -99,7 +100,7 @@ def load_trained(run: Path) -> Trained:
             f"{run} has no results.json, so it has not finished; start its command again with "
             f"--workdir={run} and it goes on where it stopped."
         )
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    clip = load_on(data_mesh(config.get("devices", 0)), config)
     tree = checkpoints.load(run).tree
     params = jax.tree.map(jnp.asarray, tree["params"])
     if "alphas" not in params:

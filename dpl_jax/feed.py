@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dpl_jax.data.canvases import canvas_megabytes, canvas_side, load_canvases
@@ -24,6 +24,7 @@ from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
 from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.mesh import replicate
 
 Array: TypeAlias = jax.Array | np.ndarray
 
@@ -59,6 +60,7 @@ class Feed:
       data: ``config.data``.
       crop: whether the images are canvases for random crops, or ready for the model.
       resident: all images on the device, or None when they are fed from the host.
+      mesh: of the devices, each of which gets the images; None for one device.
     """
 
     items: Sequence[Item]
@@ -66,6 +68,7 @@ class Feed:
     data: ConfigDict
     crop: bool
     resident: ImageSet | None
+    mesh: Mesh | None = None
 
     def __len__(self) -> int:
         return len(self.items) if self.resident is None else len(self.resident)
@@ -74,13 +77,13 @@ class Feed:
         """Yields images and indices (steps, B) into them, for an epoch's order (all steps, B)."""
         if self.resident is not None:
             for start in range(0, len(order), steps):
-                yield self.resident, jnp.asarray(order[start : start + steps])
+                yield self.resident, replicate(order[start : start + steps], self.mesh)
             return
         batches = _host_batches(self, order)
         while batch := list(itertools.islice(batches, steps)):
-            images = jax.tree.map(lambda *leaves: jnp.asarray(np.concatenate(leaves)), *batch)
-            indices = np.arange(len(images), dtype=np.int32)
-            yield images, jnp.asarray(indices.reshape(len(batch), -1))  # (steps, B)
+            images = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batch)
+            indices = np.arange(len(images), dtype=np.int32).reshape(len(batch), -1)  # (steps, B)
+            yield replicate((images, indices), self.mesh)
 
 
 def chunk_steps(order: np.ndarray, *feeds: Feed) -> int:
@@ -89,7 +92,12 @@ def chunk_steps(order: np.ndarray, *feeds: Feed) -> int:
 
 
 def open_feed(
-    items: Sequence[Item], preprocessing: Preprocessing, data: ConfigDict, *, augment: bool
+    items: Sequence[Item],
+    preprocessing: Preprocessing,
+    data: ConfigDict,
+    *,
+    augment: bool,
+    mesh: Mesh | None = None,
 ) -> Feed:
     """Decodes the images onto the device if they fit ``data.device_memory_mb``.
 
@@ -98,14 +106,15 @@ def open_feed(
       preprocessing: the test transform.
       data: ``config.data``.
       augment: whether ``data.augment`` applies (to train images, never to validation).
+      mesh: of the devices that get the images; None for one device.
     """
     crop = augment and data.augment == "crop_flip"
     side = canvas_side(data.canvas_size, preprocessing.crop) if crop else preprocessing.crop
     fits = canvas_megabytes(len(items), side) <= data.device_memory_mb
     if not fits and data.skip_unreadable:
         items = _readable(items, data)
-    resident = _on_device(items, preprocessing, data, crop) if fits else None
-    return Feed(items, preprocessing, data, crop, resident)
+    resident = replicate(_decode(items, preprocessing, data, crop), mesh) if fits else None
+    return Feed(items, preprocessing, data, crop, resident, mesh)
 
 
 def _readable(items: Sequence[Item], data: ConfigDict) -> Sequence[Item]:
@@ -118,16 +127,16 @@ def _readable(items: Sequence[Item], data: ConfigDict) -> Sequence[Item]:
     return [item for item, good in zip(items, kept, strict=True) if good]
 
 
-def _on_device(
+def _decode(
     items: Sequence[Item], preprocessing: Preprocessing, data: ConfigDict, crop: bool
 ) -> ImageSet:
     reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
     if crop:
         side = canvas_side(data.canvas_size, preprocessing.crop)
         canvases = load_canvases(items, side, cache_dir=data.cache_dir, **reading)
-        return jax.tree.map(jnp.asarray, ImageSet(canvases.images, canvases.labels, canvases.sizes))
+        return ImageSet(canvases.images, canvases.labels, canvases.sizes)
     pixels, labels = decode(items, preprocessing, **reading)
-    return ImageSet(jnp.asarray(pixels), jnp.asarray(labels))
+    return ImageSet(pixels, labels)
 
 
 def _host_batches(feed: Feed, order: np.ndarray) -> Iterator[ImageSet]:

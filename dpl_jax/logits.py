@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
@@ -28,9 +29,12 @@ from dpl_jax.input_checks import (
     check_prompt_lengths,
     check_prompts,
 )
+from dpl_jax.mesh import over_devices
 from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
 
 TowerPrompts = dict[str, LayerPrompts | None]
+# Token ids (C, S) and ends (C,) of texts, and tokens (C, L, n, D) where each has its own.
+TextRows = tuple[jax.Array, jax.Array, jax.Array | None]
 NO_PROMPTS: TowerPrompts = {"image": None, "text": None}
 
 
@@ -110,7 +114,7 @@ def image_features(
 
     Learned ``tokens`` (L, n, D) stand in the sequence of the first L layers.
     """
-    encode = functools.partial(_image_features, clip.config, clip.dtype, clip.remat)
+    encode = functools.partial(_image_features, clip.config, clip.dtype, clip.remat, clip.mesh)
     return encode(clip.params["image"], images, prompts, tokens)
 
 
@@ -132,21 +136,16 @@ def text_features(
         texts = prepare_texts(texts, clip.config.text)
     if tokens is not None and texts.prefix is not None:
         raise ConfigError("Learned tokens need whole texts: Texts without a prefix.")
-    encode = functools.partial(_text_features, clip.config, clip.dtype, clip.remat)
-    if clip.class_chunks == 1:
-        return encode(clip.params["text"], texts, prompts, tokens)
     own_tokens = None  # (C, L, n, D) where each class has its own
     if tokens is not None and tokens.ndim == 4:
-        own_tokens = tokens.swapaxes(0, 1)
-
-    @jax.checkpoint
-    def encode_chunk(chunk: tuple[jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
-        ids, end, own = chunk
-        rows = tokens if own is None else own.swapaxes(0, 1)  # (L, C/c, n, D)
-        return encode(clip.params["text"], Texts(ids, end, texts.prefix), prompts, rows)
-
-    chunks = (texts.input_ids, texts.end, own_tokens)
-    return in_chunks(encode_chunk, chunks, clip.class_chunks)
+        own_tokens, tokens = tokens.swapaxes(0, 1), None
+    static = clip.config, clip.dtype, clip.remat, clip.mesh
+    whole = clip.params["text"], texts.prefix, prompts, tokens
+    encode = functools.partial(_text_features, *static, *whole)
+    rows = texts.input_ids, texts.end, own_tokens
+    if clip.class_chunks == 1:
+        return encode(rows)
+    return in_chunks(jax.checkpoint(encode), rows, clip.class_chunks)
 
 
 def class_logits(
@@ -173,33 +172,48 @@ def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> j
     return class_logits(image, text, clip.params["logit_scale"])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _image_features(
     config: ClipConfig,
     dtype: str,
     remat: bool,
+    mesh: Mesh | None,
     params: Params,
     images: jax.Array,
     prompts: LayerPrompts | None,
     tokens: jax.Array | None,
 ) -> jax.Array:
     tower = image_tower(config, dtype=compute_dtype(dtype), remat=remat)
-    return tower.apply({"params": params}, images, prompts, tokens)
+
+    def encode(whole: Any, images: jax.Array) -> jax.Array:
+        params, prompts, tokens = whole
+        features: jax.Array = tower.apply({"params": params}, images, prompts, tokens)
+        return features
+
+    return over_devices(encode, (params, prompts, tokens), images, mesh)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _text_features(
     config: ClipConfig,
     dtype: str,
     remat: bool,
+    mesh: Mesh | None,
     params: Params,
-    texts: Texts,
+    prefix: jax.Array | None,
     prompts: LayerPrompts | None,
     tokens: jax.Array | None,
+    rows: TextRows,
 ) -> jax.Array:
     tower = text_tower(config, dtype=compute_dtype(dtype), remat=remat)
-    variables = {"params": params}
-    return tower.apply(variables, texts.input_ids, texts.end, prompts, texts.prefix, tokens)
+
+    def encode(whole: Any, rows: TextRows) -> jax.Array:
+        (params, prefix, prompts, tokens), (ids, end, own) = whole, rows
+        tokens = tokens if own is None else own.swapaxes(0, 1)  # (L, C, n, D)
+        features: jax.Array = tower.apply({"params": params}, ids, end, prompts, prefix, tokens)
+        return features
+
+    return over_devices(encode, (params, prefix, prompts, tokens), rows, mesh)
 
 
 def in_chunks(function: Callable[[Any], jax.Array], inputs: Any, chunks: int) -> jax.Array:

@@ -62,7 +62,7 @@ def group_members(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> 
       pool: the images of all seeds.
       members: all of them.
     """
-    devices = jax.local_devices()
+    devices = jax.local_devices()[: config.devices or None]
     limit = memory_limit(config.memory.limit_mb)
     shared, own = _member_bytes(config, pool, members[0])
     if devices[0].platform == "cpu":

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.config import ClipConfig, TowerConfig
@@ -69,7 +70,7 @@ def fit_memory(clip: Clip, texts: Texts, resident: Any, config: ConfigDict) -> C
       resident: tree of the other arrays that stay on the device, such as the images.
       config: see :mod:`dpl_jax.config`.
     """
-    sizes = step_sizes(texts, config)
+    sizes = on_each_device(step_sizes(texts, config), clip.mesh)
     taken = sum(leaf.nbytes for leaf in jax.tree.leaves((clip.params, resident)))
     free = memory_limit(config.memory.limit_mb) - taken
     plan = choose_plan(clip.config, sizes, free, plans(sizes.classes, config.memory))
@@ -86,6 +87,15 @@ def step_sizes(texts: Texts, config: ConfigDict) -> StepSizes:
         text_tokens=tokens,
         prefix_tokens=0 if texts.prefix is None else len(texts.prefix),
         prompt_rows=candidate_rows(config.search.max_context_length),
+    )
+
+
+def on_each_device(sizes: StepSizes, mesh: Mesh | None) -> StepSizes:
+    """What one device of the mesh has of a step: its part of the images and of the classes."""
+    if mesh is None:
+        return sizes
+    return sizes._replace(
+        images=-(-sizes.images // mesh.size), classes=-(-sizes.classes // mesh.size)
     )
 
 

@@ -34,6 +34,7 @@ HARMLESS = (
     "data.cache_dir",
     "data.device_memory_mb",
     "data.workers",
+    "devices",
     "evaluate",
     "memory",
     "report",

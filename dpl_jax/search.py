@@ -15,6 +15,7 @@ from dpl_jax.data.split import save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.feed import chunk_steps
 from dpl_jax.loop import join_steps, run_epochs
+from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
@@ -84,7 +85,7 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
         clip.config, settings.max_context_length, config.seed, settings.prompt_scale
     )
     params = {"prompts": prompts, "alphas": alphas}
-    state = create_search_state(params, settings, steps, config.seed)
+    state = replicate(create_search_state(params, settings, steps, config.seed), clip.mesh)
 
     def batch_names(epoch: int, step: int, split: str) -> list[str]:
         order, val_order = orders(epoch)

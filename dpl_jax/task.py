@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import jax
 from flax import struct
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip, load_clip
@@ -20,6 +22,7 @@ from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
 from dpl_jax.feed import Feed, ImageSet, open_feed
 from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
+from dpl_jax.mesh import data_mesh, replicate
 
 # Normalised images (B, H, W, 3) and labels (B,).
 Batch: TypeAlias = tuple[jax.Array, jax.Array]
@@ -97,16 +100,27 @@ def load_inputs(config: ConfigDict, *, hold_out: bool) -> Inputs:
     check_config(config)
     full = load_dataset(config.data)
     sampled = sample(full, config.data, seed=config.seed, hold_out=hold_out)
-    return prepare_inputs(config, full, sampled)
+    return prepare_inputs(config, full, sampled, data_mesh(config.devices))
 
 
-def prepare_inputs(config: ConfigDict, full: Dataset, sampled: Dataset) -> Inputs:
-    """Loads the CLIP, and opens the few-shot images of ``sampled`` for it."""
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
-    texts = class_texts(clip, sampled)
+def prepare_inputs(
+    config: ConfigDict, full: Dataset, sampled: Dataset, mesh: Mesh | None = None
+) -> Inputs:
+    """Loads the CLIP, and opens the few-shot images of ``sampled`` for it.
+
+    Args:
+      config: see :mod:`dpl_jax.config`.
+      full: the whole dataset.
+      sampled: the few-shot task.
+      mesh: of the devices that share each batch; None for one device, or for members, which are
+        laid over the devices whole (:mod:`dpl_jax.members`).
+    """
+    clip = load_on(mesh, config)
+    texts = replicate(class_texts(clip, sampled), mesh)
     preprocessing = clip_preprocessing(clip)
-    train = open_feed(sampled.train, preprocessing, config.data, augment=True)
-    val = open_feed(sampled.val, preprocessing, config.data, augment=False) if sampled.val else None
+    opened = functools.partial(open_feed, preprocessing=preprocessing, data=config.data, mesh=mesh)
+    train = opened(sampled.train, augment=True)
+    val = opened(sampled.val, augment=False) if sampled.val else None
     task = Task(
         train=train.resident,
         val=val.resident if val else None,
@@ -115,6 +129,12 @@ def prepare_inputs(config: ConfigDict, full: Dataset, sampled: Dataset) -> Input
         preprocessing=preprocessing,
     )
     return Inputs(fit_memory(clip, texts, task, config), full, sampled, task, train, val)
+
+
+def load_on(mesh: Mesh | None, config: ConfigDict) -> Clip:
+    """The config's CLIP, whole on every device of the mesh."""
+    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    return clip if mesh is None else clip.replace(params=replicate(clip.params, mesh), mesh=mesh)
 
 
 def clip_preprocessing(clip: Clip) -> Preprocessing:

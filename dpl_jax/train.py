@@ -19,6 +19,7 @@ from dpl_jax.data.split import save_lists
 from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.feed import chunk_steps
 from dpl_jax.loop import join_steps, run_epochs
+from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order
@@ -139,7 +140,7 @@ def train_epochs(
         state = create_train_state(prompts, lengths, settings, steps, config.seed)
     return run_epochs(
         run,
-        state,
+        replicate(state, clip.mesh),
         run_steps,
         kind="train",
         epochs=settings.epochs,

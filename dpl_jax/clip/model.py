@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from flax import struct
+from jax.sharding import Mesh
 
 from dpl_jax.clip.config import ClipConfig, read_config
 from dpl_jax.clip.tokenizer import Tokenizer
@@ -42,6 +43,8 @@ class Clip(struct.PyTreeNode):
         again (exact).
       class_chunks: encode the classes in so many parts, one after the other (exact; a part keeps
         nothing for the gradient, which computes it again).
+      mesh: of the devices that share the images and the classes (:mod:`dpl_jax.mesh`); None for
+        one device.
     """
 
     params: Params
@@ -52,6 +55,7 @@ class Clip(struct.PyTreeNode):
     folder: str = struct.field(pytree_node=False)
     remat: bool = struct.field(pytree_node=False, default=False)
     class_chunks: int = struct.field(pytree_node=False, default=1)
+    mesh: Mesh | None = struct.field(pytree_node=False, default=None)
 
     def tokenize(self, texts: Sequence[str]) -> np.ndarray:
         """Token ids (C, S) int32 of ``texts``, S the longest; see :class:`Tokenizer`."""
