@@ -71,7 +71,7 @@ def assert_same_run(left: Path, right: Path) -> None:
     assert one.step == other.step
     pairs = zip(jax.tree.leaves(one.tree), jax.tree.leaves(other.tree), strict=True)
     for ours, theirs in pairs:
-        tolerance = TOLERANCE * max(np.abs(ours).max(), 1e-6)
+        tolerance = TOLERANCE * np.abs(ours).max(initial=1e-6)
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance)
 
 
