@@ -46,6 +46,24 @@ def define_workdir() -> flags.FlagHolder[str | None]:
     )
 
 
+def apply_settings(config: ConfigDict, settings: Sequence[str]) -> None:
+    """Replaces fields in place, as ``--config.search.epochs=20`` does; "search.epochs=20" here.
+
+    Raises:
+      ConfigError: for a field that the config has not, or a value of the wrong kind.
+    """
+    arguments = ["", *(f"--set.{setting}" for setting in settings)]
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("set", config, flag_values=values, sys_argv=arguments)
+        rest = values(arguments)
+    # ml_collections reports an unknown field by whatever the lookup raised.
+    except (flags.Error, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"--set: {_words(error)}") from error
+    if len(rest) > 1:
+        raise ConfigError(f"--set: {rest[1]!r} is not understood; write --set=search.epochs=20")
+
+
 def choose_workdir(default: str | Path) -> Path:
     """The folder that --workdir names; where it names none, ``default`` becomes its value."""
     flag = flags.FLAGS["workdir"]

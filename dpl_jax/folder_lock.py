@@ -15,8 +15,12 @@ from dpl_jax.errors import RunFolderError
 LOG = logging.getLogger(__name__)
 
 
-def lock_folder(path: Path) -> TextIO:
+def lock_folder(path: Path, *, wait: bool = False) -> TextIO:
     """Locks a folder for this process; the lock dies with the process, however that ends.
+
+    Args:
+      path: the folder.
+      wait: for a process that holds the lock, instead of raising.
 
     Returns:
       the open lock file; closing it gives the lock up.
@@ -26,7 +30,7 @@ def lock_folder(path: Path) -> TextIO:
     """
     file = (path / "lock").open("a+", encoding="utf-8")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         holder = _holder(file)
         file.close()
@@ -40,6 +44,18 @@ def lock_folder(path: Path) -> TextIO:
     file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
     file.flush()
     return file
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process has locked the folder; False where folders cannot be locked."""
+    try:
+        with (path / "lock").open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _holder(file: TextIO) -> str:

@@ -129,7 +129,7 @@ def open_run(
         try:
             remove_leftovers(path)
             resumed = (path / "config.json").exists()
-            _save_config(path, kind, config, HARMLESS + harmless)
+            _save_config(path, kind, config, harmless)
         except BaseException:
             lock.close()
             raise
@@ -148,6 +148,34 @@ def read_config(run: str | os.PathLike[str], kind: str | None = None) -> ConfigD
       RunFolderError: when ``run`` is no run folder, or (with ``kind``) one of another kind.
     """
     return ConfigDict(_read_saved(Path(run), kind)["config"])
+
+
+def check_same_config(
+    path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Checks that the run in ``path`` may go on with ``config``; see :func:`open_run`.
+
+    Returns:
+      what its config.json holds.
+
+    Raises:
+      RunFolderError: when it may not, or there is no run.
+    """
+    saved = _read_saved(path, kind)
+    differences = config_differences(saved["config"], config.to_dict())
+    refused = {
+        name: pair for name, pair in differences.items() if not _within(name, HARMLESS + harmless)
+    }
+    if refused:
+        lines = "".join(
+            f"\n  {name}: {old!r} in the folder, {now!r} now"
+            for name, (old, now) in refused.items()
+        )
+        raise RunFolderError(
+            f"{path} holds a run with another config:{lines}\n"
+            "Resume with the same config, or choose another folder with --workdir."
+        )
+    return saved
 
 
 def versions() -> dict[str, str]:
@@ -197,18 +225,8 @@ def _save_config(path: Path, kind: str, config: ConfigDict, harmless: tuple[str,
     if not (path / "config.json").exists():
         write_json(path / "config.json", new | {"changes": []})
         return
-    saved = _read_saved(path, kind)
+    saved = check_same_config(path, kind, config, harmless)
     differences = config_differences(saved["config"], new["config"])
-    refused = {name: pair for name, pair in differences.items() if not _within(name, harmless)}
-    if refused:
-        lines = "".join(
-            f"\n  {name}: {old!r} in the folder, {now!r} now"
-            for name, (old, now) in refused.items()
-        )
-        raise RunFolderError(
-            f"{path} holds a run with another config:{lines}\n"
-            "Resume with the same config, or choose another folder with --workdir."
-        )
     versions_before = saved.get("versions")
     if versions_before != new["versions"]:
         LOG.warning("%s was started with other versions of its packages: see config.json.", path)

@@ -1,0 +1,144 @@
+"""Real sweeps with submitit's local executor: killed, stopped, pre-empted and failed ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from dpl_jax.errors import RunFolderError
+from dpl_jax.folder_lock import in_use
+from dpl_jax.sweep.cell import CellJob, Outcome
+from dpl_jax.sweep.cluster import Options, make_executor, submit
+from dpl_jax.sweep.grid import Cell, cell_config
+from dpl_jax.sweep.sweep import sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Options(gpus=0)
+FIRST, SECOND = (Path("photos/shots2") / f"seed{seed}" for seed in (1, 2))
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    end = time.monotonic() + 200
+    while not condition():
+        assert time.monotonic() < end
+        assert process is None or process.poll() is None
+        time.sleep(0.02)
+
+
+def stage_runs(workdir: Path) -> dict[str, int]:
+    """How often each stage went through its last step, by the logs of the jobs."""
+    logs = "\n".join(path.read_text() for path in (workdir / "jobs").glob("*_log.err"))
+    ends = re.findall(r"^(search|train|evaluate) (\d+)/\2\b", logs, flags=re.MULTILINE)
+    names = [name for name, _ in ends]
+    return {name: names.count(name) for name in ("search", "train", "evaluate")}
+
+
+def jobs(workdir: Path) -> int:
+    return len(list((workdir / "jobs").glob("*_submitted.pkl")))
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """What tells a file that was written again from one that was not."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): (stat.st_ino, stat.st_mtime_ns)
+        for path, stat in found.items()
+        if path.name not in ("lock", "job.json")
+    }
+
+
+def start(photos: Path, settings: list[str], workdir: Path) -> subprocess.Popen[str]:
+    """The real command, with Ctrl-C as on a terminal."""
+    code = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    given = [f"--datasets={photos}", "--shots=2", "--seeds=1,2", f"--workdir={workdir}"]
+    given += ["--gpus=0", *(f"--set={setting}" for setting in settings)]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "launch/sweep.py", *given],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_sweep_killed_and_then_stopped_does_no_work_twice(
+    photos: Path, settings: list[str], datasets: dict[str, ConfigDict], tmp_path: Path
+) -> None:
+    workdir = tmp_path / "runs"
+    killed = start(photos, settings, workdir)
+    wait_for(lambda: in_use(workdir / FIRST), killed)
+    with pytest.raises(RunFolderError, match=f"in use by process {killed.pid} "):
+        sweep(datasets, [2], [1, 2], workdir, HERE)
+    killed.kill()
+    killed.communicate()
+
+    stopped = start(photos, settings, workdir)
+    wait_for(lambda: (workdir / SECOND / "search" / "configuration.json").exists(), stopped)
+    stopped.send_signal(signal.SIGINT)
+    said = stopped.communicate(timeout=200)[1]
+    assert stopped.returncode == 130, said
+    assert "The sweep was stopped by SIGINT: 0 failed, 1 finished" in said
+    assert f"The same command with --workdir={workdir} goes on from there." in said
+    assert not in_use(workdir / SECOND)
+    before = stamps(workdir / FIRST) | stamps(workdir / SECOND / "search")
+
+    record = sweep(datasets, [2], [1, 2], workdir, HERE, progress="off")
+    assert stage_runs(workdir) == {"search": 2, "train": 2, "evaluate": 2}
+    assert jobs(workdir) == 3  # the killed sweep's, the stopped one's, and what went on with it
+    assert before.items() <= stamps(workdir).items()
+    assert not record["unfinished"] and not list(workdir.rglob("job.json"))
+
+    for run in record["runs"]:
+        results = json.loads((workdir / run["train"] / "results.json").read_text())
+        assert run["test"] == results["evaluations"]["test"] and run["seed"] == results["seed"]
+    after = stamps(workdir / FIRST) | stamps(workdir / SECOND)
+    assert sweep(datasets, [2], [1, 2], workdir, HERE, progress="off") == record
+    assert jobs(workdir) == 3 and stamps(workdir / FIRST) | stamps(workdir / SECOND) == after
+
+
+def test_a_cell_that_failed_goes_on_with_the_stage_that_failed(
+    datasets: dict[str, ConfigDict], tmp_path: Path
+) -> None:
+    workdir, image = tmp_path / "runs", tmp_path / "photos" / "test" / "thing 0" / "0.png"
+    good = image.read_bytes()
+    image.write_bytes(b"no image")
+    record = sweep(datasets, [2], [1], workdir, HERE, retries=0, progress="off")
+    assert list(record["unfinished"]) == ["photos/shots2/seed1"]
+    assert str(image) in record["unfinished"]["photos/shots2/seed1"]
+    assert record["rows"] == [] and (workdir / "table.md").is_file()
+    image.write_bytes(good)
+    record = sweep(datasets, [2], [1], workdir, HERE, progress="off")
+    assert record["unfinished"] == {} and len(record["runs"]) == 1
+    runs = stage_runs(workdir)
+    assert (runs["search"], runs["train"]) == (1, 1) and jobs(workdir) == 2
+
+
+def test_a_pre_empted_job_goes_on_from_its_checkpoint(
+    datasets: dict[str, ConfigDict], tmp_path: Path
+) -> None:
+    epochs, folder = 40, tmp_path / "cell"
+    config = cell_config(datasets, Cell("photos", 2, 1))
+    config.search.epochs, config.checkpoint.every_epochs = epochs, 1
+    executor = make_executor(HERE, tmp_path / "jobs")
+    (job,) = submit(executor, HERE, [CellJob(config, folder)], [0])
+    metrics = folder / "search" / "metrics.jsonl"
+    wait_for(metrics.exists)
+    os.kill(json.loads((folder / "lock").read_text())["pid"], signal.SIGUSR2)
+    wait_for(job.done)
+    assert job.outcome() == Outcome("finished")
+    (log,) = (tmp_path / "jobs").glob("*_log.err")
+    said = log.read_text()
+    assert said.count("Calling checkpoint method") == 1 and "preempted" in said
+    rows = [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()]
+    assert rows == list(range(1, epochs + 1))
+    assert jobs(tmp_path) == 1
