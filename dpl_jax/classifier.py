@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
 import os
@@ -19,13 +18,15 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.data.images import read_image, to_rgb, upright
 from dpl_jax.data.split import Item
-from dpl_jax.data.templates import check_template, prompts_for
+from dpl_jax.data.templates import check_template, fill, prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.export.folder import check_weights, is_export, read_export
+from dpl_jax.input_checks import check_classnames
 from dpl_jax.json_files import read_json
 from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
+from dpl_jax.logits import normalise as to_length_one
 from dpl_jax.task import clip_preprocessing
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
@@ -48,7 +49,8 @@ class Classifier:
       params: of the prompts, as :func:`dpl_jax.evaluate.as_prompts` takes them.
       template: of the texts, with {} for the class name.
       classnames: the C classes.
-      features: (C, F) text features of the classes, computed once.
+      texts: what the text tower reads of each class.
+      features: (C, F) text features of the classes, of length one, computed once.
       preprocessing: how an image becomes the model's input.
       results: of the run that trained the prompts, see docs/results-format.md.
       batch_size: images at a time.
@@ -58,6 +60,7 @@ class Classifier:
     params: Mapping[str, Any]
     template: str
     classnames: tuple[str, ...]
+    texts: tuple[str, ...]
     features: np.ndarray
     preprocessing: Preprocessing
     results: Mapping[str, Any]
@@ -65,10 +68,10 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
-        """Loads a finished run, or what :func:`dpl_jax.export.folder.export` wrote of one.
+        """Loads a finished run, or what :func:`dpl_jax.export.folder.export_folder` wrote of one.
 
         Raises:
-          RunFolderError: when it is neither.
+          RunFolderError: when it is neither, has not finished or is damaged.
           CheckpointError: when the run has no good checkpoint.
           WeightsError: when its CLIP cannot be found, or is not the one that it was trained with.
         """
@@ -78,17 +81,18 @@ class Classifier:
             preprocessing = clip_preprocessing(found.clip)
             return cls(**found._asdict(), preprocessing=preprocessing)
         trained = load_trained(folder)
-        results = read_json(folder / "results.json")
-        check_weights(trained.clip, results["clip"]["sha256"])
-        classnames, template = read_classes(folder, results)
+        origin = read_origin(folder)
+        check_weights(trained.clip, origin.sha256)
+        texts = tuple(prompts_for(origin.classnames, origin.template))
         return cls(
             clip=trained.clip,
             params=trained.params,
-            template=template,
-            classnames=classnames,
-            features=encode_classes(trained.clip, trained.prompts, classnames, template),
+            template=origin.template,
+            classnames=origin.classnames,
+            texts=texts,
+            features=encode_texts(trained.clip, trained.prompts, texts),
             preprocessing=clip_preprocessing(trained.clip),
-            results=results,
+            results=origin.results,
         )
 
     @functools.cached_property
@@ -96,35 +100,46 @@ class Classifier:
         """Both towers' view of the prompts."""
         return as_prompts(self.params)
 
-    def with_classes(self, classnames: Sequence[str], template: str | None = None) -> Self:
+    def with_classes(
+        self, classes: Sequence[str] | Mapping[str, str | None], template: str | None = None
+    ) -> Self:
         """The same prompts with another label set: they do not depend on the classes.
 
         Args:
-          classnames: at least one, all different.
-          template: with {} for the class name; None for the one it was trained with.
+          classes: at least one name, all different; as a mapping, to the text of each class or a
+            template of its own, None for the common one.
+          template: with {} for the class name; None for the one that there is.
 
         Raises:
-          ConfigError: for no classes, or one that is given twice.
+          ConfigError: for no classes, one that is given twice, or an empty text.
           TextTooLongError: for a text that is longer than the text tower.
         """
-        classnames = check_classnames(classnames)
-        template = check_template(template or self.template)
-        features = encode_classes(self.clip, self.prompts, classnames, template)
+        classnames = check_classnames(classes)
+        template = check_template(self.template if template is None else template)
+        own = classes if isinstance(classes, Mapping) else dict.fromkeys(classnames)
+        texts = tuple(_text(name, own[name], template) for name in classnames)
+        features = encode_texts(self.clip, self.prompts, texts)
         return dataclasses.replace(
-            self, classnames=classnames, template=template, features=features
+            self, classnames=classnames, template=template, texts=texts, features=features
         )
 
-    def renamed(self, names: Mapping[str, str]) -> Self:
+    def rename(self, names: Mapping[str, str]) -> Self:
         """With other names for some classes, which are also what the text tower reads.
 
+        Args:
+          names: from the old name to the new one; all other classes stay as they are.
+
         Raises:
-          ConfigError: for a name that is no class.
+          ConfigError: for a name that is no class, or a new one that is a class already.
         """
         if unknown := sorted(set(names) - set(self.classnames)):
             raise ConfigError(
                 f"{unknown[0]!r} is none of the classes: {', '.join(self.classnames)}."
             )
-        return self.with_classes([names.get(old, old) for old in self.classnames])
+        renamed = check_classnames([names.get(old, old) for old in self.classnames])
+        pairs = zip(self.classnames, self.texts, strict=True)
+        kept = [None if old in names else text for old, text in pairs]
+        return self.with_classes(dict(zip(renamed, kept, strict=True)))
 
     def predict(self, images: Picture | Iterable[Picture], top_k: int = 5) -> list[list[Guess]]:
         """The likeliest classes of each image, the likeliest first.
@@ -183,46 +198,46 @@ class Classifier:
         return resize_and_crop(read_image(item, advice=""), self.preprocessing)
 
 
-def read_classes(run: Path, results: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
-    """The class names and the template that a run was trained with; its data is not needed.
+class Origin(NamedTuple):
+    """What a run's files tell of its classifier; its data is not needed."""
+
+    classnames: tuple[str, ...]
+    template: str
+    sha256: str
+    results: dict[str, Any]
+
+
+def read_origin(run: Path) -> Origin:
+    """Reads the classes, the template and the hash of the CLIP that a run was trained with.
 
     Raises:
       RunFolderError: when its files do not tell.
     """
     try:
-        sampled = read_json(run / "sampled.json")
+        results, sampled = read_json(run / "results.json"), read_json(run / "sampled.json")
         names, template = (
             check_classnames(sampled["classnames"]),
             check_template(results["template"]),
         )
+        return Origin(names, template, results["clip"]["sha256"], results)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(
-            f"{run / 'sampled.json'} and results.json do not tell the classes of the run ({error})."
+            f"{run / 'results.json'} and sampled.json do not tell the classes and the CLIP of the "
+            f"run ({error})."
         ) from error
-    return names, template
 
 
-def check_classnames(classnames: Any) -> tuple[str, ...]:
-    """The class names as a tuple.
-
-    Raises:
-      ConfigError: unless there is at least one and all are different, non-empty texts.
-    """
-    names = tuple(classnames)
-    if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ConfigError(f"The classes must be one or more names, not {list(names)[:5]}.")
-    twice = [name for name, count in collections.Counter(names).items() if count > 1]
-    if twice:
-        raise ConfigError(f"The class {twice[0]!r} is given more than once.")
-    return names
+def encode_texts(clip: Clip, prompts: TowerPrompts, texts: Sequence[str]) -> np.ndarray:
+    """Text features (C, F) of the classes' texts, of length one."""
+    ids = prepare_texts(clip.tokenize(texts), clip.config.text)  # of (C, S)
+    return np.asarray(to_length_one(text_features(clip, ids, prompts["text"])))
 
 
-def encode_classes(
-    clip: Clip, prompts: TowerPrompts, classnames: Sequence[str], template: str
-) -> np.ndarray:
-    """Text features (C, F) of the classes, not normalised."""
-    ids = clip.tokenize(prompts_for(classnames, template))  # (C, S)
-    return np.asarray(text_features(clip, prepare_texts(ids, clip.config.text), prompts["text"]))
+def _text(name: str, own: str | None, template: str) -> str:
+    text = template if own is None else own
+    if not isinstance(text, str) or not text.strip():
+        raise ConfigError(f"The text of the class {name!r} is {text!r}; give one, or None.")
+    return fill(text, name)
 
 
 def _check_array(image: np.ndarray) -> None:

@@ -98,8 +98,8 @@ def run(
     Args:
       main: what the launcher does.
       required: names of flags that must be given.
-      positional: a flag whose value may also be given first, without the flag's name.
-      others: a flag that likewise takes what follows it, up to the next flag.
+      positional: a flag whose value may also be given bare, without the flag's name.
+      others: a flag that takes the next bare argument; one that is repeatable, all of them.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     flags.mark_flags_as_required(required)
@@ -125,12 +125,23 @@ def _parse(
 
 
 def _with_names(arguments: Sequence[str], positional: str | None, others: str | None) -> list[str]:
-    """The arguments before the first flag as flags: ``RUN A B`` as --run=RUN --images=A .."""
+    """Bare arguments as flags: ``RUN A --top_k=2`` as --run=RUN --images=A --top_k=2."""
     program, *given = arguments
-    bare = list(itertools.takewhile(lambda argument: not argument.startswith("-"), given))
-    names = [name for name in (positional, *[others] * len(bare)) if name]
-    named = [f"--{name}={value}" for name, value in zip(names, bare, strict=False)]
-    return [program, *named, *given[len(named) :]]
+    several = others is not None and isinstance(flags.FLAGS[others], flags.MultiFlag)
+    rest = itertools.repeat(others) if several else ()
+    names = itertools.chain(filter(None, (positional, others)), rest)
+    named = [program]
+    for before, argument in itertools.pairwise(("", *given)):
+        bare = not argument.startswith("-") and not _awaits_value(before)
+        name = next(names, None) if bare else None
+        named.append(f"--{name}={argument}" if name else argument)
+    return named
+
+
+def _awaits_value(argument: str) -> bool:
+    """Whether the next argument is its value, as in ``--output FILE``."""
+    name = argument.lstrip("-")
+    return argument != name and name in flags.FLAGS and not flags.FLAGS[name].boolean
 
 
 class _ConfigFiles(flags.ArgumentParser):

@@ -1,7 +1,11 @@
-"""Checks of what is handed to the logits functions: shapes and kinds, also inside jit."""
+"""Checks of what is handed to the logits functions and a classifier: shapes and kinds.
+
+Those of arrays also work inside jit.
+"""
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,6 +95,21 @@ def check_prompt_lengths(
                 f'lengths["{tower}"] are {values.tolist()}, but prompts["{tower}"] have '
                 f"{rows} rows a layer; lengths reach from 0 to that."
             )
+
+
+def check_classnames(classnames: Any) -> tuple[str, ...]:
+    """The class names as a tuple.
+
+    Raises:
+      ConfigError: unless there is at least one and all are different, non-empty texts.
+    """
+    names = () if isinstance(classnames, str) else tuple(classnames)
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ConfigError(f"The classes must be a list of names, not {str(classnames)[:80]!r}.")
+    twice = [name for name, count in collections.Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"The class {twice[0]!r} is given more than once.")
+    return names
 
 
 def _shape(tree: Mapping[str, Any], tower: str, name: str) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from dpl_jax.data.images import SUFFIXES
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_file
 from dpl_jax.progress import progress
+from dpl_jax.report.figures import printable
 from dpl_jax.table import Cell
 
 T = TypeVar("T")
@@ -216,10 +217,11 @@ def rows(predictions: Iterable[Prediction]) -> list[list[Cell]]:
     found: list[list[Cell]] = []
     for path, guesses, error in predictions:
         if error:
-            found.append([str(path), "unreadable", None, ""])
+            found.append([printable(str(path)), "unreadable", None, ""])
             continue
-        others = ", ".join(f"{name} {100 * share:.1f}" for name, share in guesses[1:])
-        found.append([str(path), guesses[0].classname, 100 * guesses[0].probability, others])
+        others = ", ".join(f"{printable(name)} {100 * share:.1f}" for name, share in guesses[1:])
+        first, share = guesses[0]
+        found.append([printable(str(path)), printable(first), 100 * share, others])
     return found
 
 

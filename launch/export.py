@@ -7,6 +7,7 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.classifier import Classifier
+from dpl_jax.commands import command
 from dpl_jax.export import export_folder
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)
@@ -17,7 +18,8 @@ INCLUDE_CLIP = flags.DEFINE_bool("include_clip", False, "Copy the frozen CLIP's 
 def main() -> None:
     """Exports the run."""
     out = export_folder(Classifier.load(RUN.value), OUT.value, include_clip=INCLUDE_CLIP.value)
-    print(f"Exported to {out}: load it with dpl_jax.Classifier.load, or launch/predict.py.")
+    print(f"Exported to {out}")
+    print(f"Next: {command('predict')} {out} IMAGE_OR_FOLDER...")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,10 @@ from absl import flags
 from dpl_jax import cli
 from dpl_jax.classifier import Classifier
 from dpl_jax.predict import check_output, predict_paths, read_classes_argument, rows
+from dpl_jax.report.figures import printable
 from dpl_jax.table import print_table
+
+UNREADABLE = 2  # the exit code when some files could not be read
 
 RUN = flags.DEFINE_string(
     "run", None, "Folder of a finished run, or of an exported one.", required=True
@@ -44,10 +47,11 @@ def main() -> None:
         print(f"{found.files - len(found.unreadable)} predictions: {OUTPUT.value}")
     else:
         print_table("Predictions", ("file", "class", "%", "then"), rows(found.kept))
+    for prediction in found.unreadable:
+        print(f"unreadable: {printable(prediction.error)}", file=sys.stderr)
     if found.unreadable:
-        for prediction in found.unreadable:
-            print(f"unreadable: {prediction.error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"{len(found.unreadable)} of {found.files} could not be read.", file=sys.stderr)
+        sys.exit(UNREADABLE)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ def prompts_for(classnames: Sequence[str], template: str) -> list[str]:
         DataError: the template does not have exactly one ``{}``.
     """
     check_template(template)
-    return [template.replace("{}", classname.replace("_", " ")) for classname in classnames]
+    return [fill(template, classname) for classname in classnames]
+
+
+def fill(template: str, classname: str) -> str:
+    """Returns the text of one class: its name in place of every ``{}``, underscores as spaces."""
+    return template.replace("{}", classname.replace("_", " "))
 
 
 def check_template(template: str) -> str:

@@ -9,6 +9,7 @@ asked for.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -23,12 +24,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from dpl_jax.clip.model import FILES, TINY_CLIP, Clip, load_clip
+from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError
 from dpl_jax.export.card import model_card
-from dpl_jax.input_checks import check_alphas, check_prompt_lengths, check_prompts
-from dpl_jax.json_files import read_json, write_file, write_json, write_text
-from dpl_jax.results import weights_sha256
+from dpl_jax.input_checks import (
+    check_alphas,
+    check_classnames,
+    check_prompt_lengths,
+    check_prompts,
+)
+from dpl_jax.json_files import read_json, to_json, write_file, write_json, write_text
+from dpl_jax.results import PROVENANCE, weights_sha256
+from dpl_jax.task import clip_preprocessing
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier
@@ -53,6 +61,7 @@ class Exported(NamedTuple):
     params: dict[str, Any]
     template: str
     classnames: tuple[str, ...]
+    texts: tuple[str, ...]
     features: np.ndarray
     results: dict[str, Any]
 
@@ -90,6 +99,7 @@ def describe(classifier: Classifier, include_clip: bool) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "classnames": classifier.classnames,
+        "texts": classifier.texts,
         "template": classifier.template,
         "clip": clip | ({"path": CLIP} if include_clip else {}),
         "clip_included": include_clip,
@@ -114,9 +124,12 @@ def read_export(folder: Path) -> Exported:
         about, results = read_json(folder / ABOUT), read_json(folder / RESULTS)
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}, and this version reads {FORMAT}")
-        names, template = about["classnames"], check_template(about["template"])
-        if not names or not all(isinstance(name, str) for name in names):
-            raise ValueError("its classnames are no list of names")
+        names, template = check_classnames(about["classnames"]), check_template(about["template"])
+        texts = tuple(about["texts"])
+        if len(texts) != len(names) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"its texts are not those of {len(names)} classes")
+        if missing := sorted(set(PROVENANCE) - set(results)):
+            raise ValueError(f"{RESULTS} lacks {missing[0]}")
         stated = about["clip"]
         place, revision = str(stated["path"]), stated["revision"] or None
         dtype, sha256 = stated["dtype"], stated["sha256"]
@@ -124,16 +137,19 @@ def read_export(folder: Path) -> Exported:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise RunFolderError(
             f"{folder} is no exported classifier that can be read ({error}). Export it again: "
-            "python launch/export.py RUN OUT"
+            f"{command('export')} RUN OUT"
         ) from error
     included = about.get("clip_included") is True
     clip = load_clip(folder / CLIP if included else place, dtype, revision)
     check_weights(clip, sha256)
-    features = arrays.pop(FEATURES, None)
-    if features is None or features.shape != (len(names), clip.config.projection_dim):
-        raise RunFolderError(f"{folder / ARRAYS} has no text features of {len(names)} classes.")
+    check_preprocessing(clip, about.get("preprocessing"))
+    features = arrays.pop(FEATURES, np.zeros(0))
+    if features.shape != (len(names), clip.config.projection_dim) or not _are_directions(features):
+        raise RunFolderError(
+            f"{folder / ARRAYS} has no text features of length one of {len(names)} classes."
+        )
     params = check_params(unflatten_dict(arrays, sep="."), clip, folder)
-    return Exported(clip, params, template, tuple(names), features, results)
+    return Exported(clip, params, template, names, texts, features, results)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -146,8 +162,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path.name} is larger than {MAX_ARRAY_BYTES >> 20} MiB")
     arrays: dict[str, np.ndarray] = load_file(path)
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} in {path.name} is not finite")
+        dtype = np.int32 if name.startswith("lengths.") else np.float32
+        if array.dtype != dtype or not np.isfinite(array).all():
+            raise ValueError(f"{name} in {path.name} is not all finite {np.dtype(dtype)}")
     return arrays
 
 
@@ -185,6 +202,17 @@ def check_weights(clip: Clip, sha256: str) -> None:
         )
 
 
+def check_preprocessing(clip: Clip, stated: Any) -> None:
+    """Raises WeightsError unless the CLIP's test transform is the one of the trained classifier."""
+    stated = dict(stated) if isinstance(stated, Mapping) else {}
+    for name, value in to_json(dataclasses.asdict(clip_preprocessing(clip))).items():
+        if stated.get(name) != value:
+            raise WeightsError(
+                f"The preprocessor_config.json of {clip.source} says {name} {value}, but the "
+                f"prompts were trained with {stated.get(name)}. Use the same CLIP and revision."
+            )
+
+
 def copy_clip(clip: Clip, folder: Path) -> None:
     """Copies the files that a CLIP is loaded from."""
     folder.mkdir()
@@ -214,6 +242,10 @@ def new_folder(out: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise RunFolderError(f"{out} cannot be written ({error.strerror or error}).") from error
+
+
+def _are_directions(features: np.ndarray) -> bool:
+    return bool(np.allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-4))
 
 
 def is_hub_id(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import pytest
 
@@ -40,6 +41,22 @@ def arrays() -> list[np.ndarray]:
     """The digits' test images, (H, W, 3) uint8."""
     dataset = load_dataset(digits.get_config().data)
     return [np.asarray(item.image) for item in dataset.test]
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path, arrays: list[np.ndarray]) -> Path:
+    """Train and test images of two classes in files of several kinds, sizes and modes."""
+    kinds = [("png", "RGB"), ("jpg", "RGB"), ("webp", "RGB"), ("png", "L"), ("jpg", "CMYK")]
+    root = tmp_path / "classes"
+    for number, (kind, mode) in enumerate(kinds * 2):
+        image = PIL.Image.fromarray(arrays[number]).resize((40 + 7 * number, 50)).convert(mode)
+        turned = PIL.Image.Exif()
+        turned[PIL.ExifTags.Base.Orientation] = 1 + number % 8
+        for split in ("train", "test"):
+            folder = root / split / ("left" if number % 2 else "right")
+            folder.mkdir(parents=True, exist_ok=True)
+            image.save(folder / f"{number}.{kind}", exif=turned)
+    return root
 
 
 @pytest.fixture

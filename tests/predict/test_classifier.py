@@ -1,5 +1,6 @@
 """A classifier predicts what the evaluation of its run did, and takes other classes."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -7,12 +8,16 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+from scipy.special import softmax
 
 import dpl_jax
+from configs import folder
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
+from dpl_jax.evaluate import evaluate
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.predictions import load_predictions
+from dpl_jax.run_folder import read_config
 
 
 @pytest.mark.parametrize("stage", ["search", "train"])
@@ -20,7 +25,24 @@ def test_predictions_are_those_of_the_evaluation(runs, arrays, stage):
     expected = load_predictions(runs[stage] / "predictions" / "test.npz")
     found = Classifier.load(runs[stage])
     assert found.classnames == expected.classnames
-    np.testing.assert_allclose(found.logits(arrays), expected.logits["dpl"], rtol=0, atol=1e-4)
+    shares = softmax(expected.logits["dpl"], axis=-1)
+    np.testing.assert_allclose(found.probabilities(arrays), shares, rtol=0, atol=1e-5)
+    size = read_config(runs[stage]).evaluate.batch_size
+    logits = dataclasses.replace(found, batch_size=size).logits(arrays)
+    np.testing.assert_allclose(logits, expected.logits["dpl"], rtol=0, atol=2e-5)
+
+
+def test_predictions_of_files_are_those_of_the_evaluation(runs, class_folders):
+    """On the images of another task, which a folder of photos is to a run on the digits."""
+    config = folder.get_config()
+    config.data.root, config.progress = str(class_folders), "off"
+    run = shutil.copytree(runs["train"], class_folders.parent / "run")
+    evaluate(run, other=config)
+    expected = load_predictions(run / "predictions" / "folder-all-test.npz")
+    found = Classifier.load(run).with_classes(expected.classnames, "a photo of a {}.")
+    paths = [class_folders / name for name in expected.names]
+    shares = softmax(expected.logits["dpl"], axis=-1)
+    np.testing.assert_allclose(found.probabilities(paths), shares, rtol=0, atol=1e-5)
 
 
 def test_every_kind_of_picture_is_the_same_picture(classifier, arrays, tmp_path):
@@ -63,14 +85,35 @@ def test_other_classes_need_no_training(classifier, arrays):
 
 
 def test_a_class_is_renamed_in_its_place(classifier, arrays):
-    renamed = classifier.renamed({"one": "number one"})
+    renamed = classifier.rename({"one": "number one"})
     assert renamed.classnames == tuple(
         "number one" if name == "one" else name for name in classifier.classnames
     )
     changed = np.abs(renamed.logits(arrays[:8]) - classifier.logits(arrays[:8])).max(0) > 1e-3
     assert changed.tolist() == [name == "one" for name in classifier.classnames]
     with pytest.raises(ConfigError, match="'eleven' is none of the classes: zero"):
-        classifier.renamed({"eleven": "x"})
+        classifier.rename({"eleven": "x"})
+    with pytest.raises(ConfigError, match="'two' is given more than once"):
+        classifier.rename({"one": "two"})
+
+
+def test_a_class_may_have_a_text_of_its_own(classifier, arrays):
+    own = {"seven": None, "a one": "a photo of the digit one.", "two": "the {}, by hand"}
+    found = classifier.with_classes(own)
+    assert found.classnames == ("seven", "a one", "two")
+    assert found.texts == ("a photo of the digit seven.", own["a one"], "the two, by hand")
+    plain = [classifier.classnames.index(name) for name in ("seven", "one")]
+    logits = classifier.logits(arrays[:8])[:, plain]
+    np.testing.assert_allclose(found.logits(arrays[:8])[:, :2], logits, atol=1e-4)
+    renamed = found.rename({"seven": "nine"})
+    assert renamed.texts == ("a photo of the digit nine.", *found.texts[1:])
+    with pytest.raises(ConfigError, match="text of the class 'two' is ' '"):
+        found.with_classes({"two": " "})
+
+
+def test_text_features_have_length_one(classifier):
+    assert classifier.features.shape == (10, classifier.clip.config.projection_dim)
+    np.testing.assert_allclose(np.linalg.norm(classifier.features, axis=1), 1, atol=1e-6)
 
 
 def test_another_template_changes_the_texts(classifier, arrays):
@@ -82,8 +125,10 @@ def test_another_template_changes_the_texts(classifier, arrays):
 @pytest.mark.parametrize(
     ("names", "template", "message"),
     [
-        ([], None, "one or more names"),
-        (["a", " "], None, "one or more names"),
+        ([], None, "a list of names"),
+        (["a", " "], None, "a list of names"),
+        ("cat", None, "a list of names, not 'cat'"),
+        (["a"], "", "0 places for the class name"),
         (["a", "b", "a"], None, "'a' is given more than once"),
         (["a"], "no place", "0 places for the class name"),
         (["long " * 99], None, "long long"),
@@ -111,6 +156,14 @@ def test_a_run_that_has_not_finished_is_told(runs, tmp_path):
         Classifier.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize("file", ["results.json", "sampled.json"])
+def test_a_run_whose_files_do_not_tell_its_classes_is_told(runs, tmp_path, file):
+    run = shutil.copytree(runs["train"], tmp_path / "run")
+    (run / file).write_text("{}")
+    with pytest.raises(RunFolderError, match="do not tell the classes and the CLIP"):
+        Classifier.load(run)
+
+
 def test_prompts_of_another_clip_are_refused(runs, tmp_path):
     shutil.copytree(runs["train"], tmp_path / "run")
     results = read_json(tmp_path / "run" / "results.json")
@@ -122,7 +175,7 @@ def test_prompts_of_another_clip_are_refused(runs, tmp_path):
 
 def test_the_class_is_found_in_the_package_and_costs_nothing_until_then():
     assert dpl_jax.Classifier is Classifier
-    code = "import sys, dpl_jax; assert 'sklearn' not in sys.modules; dpl_jax.Classifier"
+    code = "import sys, dpl_jax; assert 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = dpl_jax.Nonsense

@@ -25,7 +25,8 @@ def pair(request, runs, tmp_path_factory):
 def test_what_comes_back_predicts_the_same_bits(pair, arrays):
     ours, folder = pair
     theirs = Classifier.load(folder)
-    assert (theirs.classnames, theirs.template) == (ours.classnames, ours.template)
+    for field in ("classnames", "template", "texts", "preprocessing"):
+        assert getattr(theirs, field) == getattr(ours, field)
     assert theirs.results == ours.results
     np.testing.assert_array_equal(theirs.logits(arrays[:40]), ours.logits(arrays[:40]))
     other = ["three", "a star"]
@@ -94,8 +95,11 @@ DAMAGE = {
     "garbled": (lambda f: (f / "classifier.json").write_text("{"), "no exported classifier"),
     "a list": (lambda f: (f / "classifier.json").write_text("[]"), "no exported classifier"),
     "newer": (lambda f: edit(f, format=2), "format 2, and this version reads 1"),
-    "no classes": (lambda f: edit(f, classnames=[]), "no list of names"),
-    "one class": (lambda f: edit(f, classnames=["a"]), "no text features of 1 classes"),
+    "no classes": (lambda f: edit(f, classnames=[]), "must be a list of names"),
+    "one twice": (lambda f: edit(f, classnames=["a"] * 10), "'a' is given more than once"),
+    "no texts": (lambda f: edit(f, texts=["a"]), "texts are not those of 10 classes"),
+    "results": (lambda f: write_json(f / "results.json", {}), "results.json lacks classes"),
+    "one class": (lambda f: edit(f, classnames=["a"], texts=["a"]), "length one of 1 classes"),
     "template": (lambda f: edit(f, template="x"), "0 places for the class name"),
     "clip": (lambda f: edit(f, clip=None), "no exported classifier"),
     "truncated": (
@@ -104,7 +108,19 @@ DAMAGE = {
     ),
     "not finite": (
         lambda f: edit_arrays(f, text_features=np.full((10, 64), np.nan, np.float32)),
-        "not finite",
+        "not all finite float32",
+    ),
+    "no direction": (
+        lambda f: edit_arrays(f, text_features=np.zeros((10, 128), np.float32)),
+        "no text features of length one",
+    ),
+    "half": (
+        lambda f: edit_arrays(f, **{"prompts.text": np.zeros((3, 2, 96), np.float16)}),
+        "prompts.text in prompts.safetensors is not all finite float32",
+    ),
+    "lengths": (
+        lambda f: edit_arrays(f, **{"lengths.text": np.full(3, 99, np.int32)}),
+        "no prompts of this CLIP",
     ),
     "layers": (
         lambda f: edit_arrays(f, **{"prompts.image": np.zeros((1, 2, 128), np.float32)}),
@@ -129,6 +145,9 @@ def test_another_clip_or_none_is_told(classifier, tmp_path):
     stated = json.loads((folder / "classifier.json").read_text())["clip"]
     edit(folder, clip=stated | {"sha256": "f" * 64})
     with pytest.raises(WeightsError, match="other weights than those of tiny"):
+        Classifier.load(folder)
+    edit(folder, clip=stated, preprocessing={"size": 64})
+    with pytest.raises(WeightsError, match="says size 32, but the prompts were trained with 64"):
         Classifier.load(folder)
     edit(folder, clip=stated | {"path": str(tmp_path / "none")})
     with pytest.raises(DplError, match="There is no folder"):
