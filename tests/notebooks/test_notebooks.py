@@ -46,9 +46,10 @@ def run(name: str, folder: Path, question: str) -> Any:
     with pytest.MonkeyPatch.context() as environment:
         path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment.setenv("PYTHONPATH", os.pathsep.join(path))
-        environment.setenv("IPYTHONDIR", str(folder / "ipython"))
+        for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):  # what the kernel writes
+            environment.setenv(name, str(folder / name))
         client = nbclient.NotebookClient(
-            notebook, timeout=300, kernel_name="python3", resources=resources
+            notebook, timeout=600, kernel_name="python3", resources=resources
         )
         client.execute()  # raises where a cell does
     streams = [o for cell in notebook.cells for o in cell.get("outputs", []) if "name" in o]
