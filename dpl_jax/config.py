@@ -35,10 +35,13 @@ AT_LEAST_ONE = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
 )
+SCHEDULES = ("cosine", "constant")
 CHOICES = {
     "clip.dtype": ("float32", "bfloat16"),
     "search.alphas.name": ("adam", "sgd"),
     "search.selection": ("argmax", "perturbation"),
+    "search.prompts.schedule": SCHEDULES,
+    "train.prompts.schedule": SCHEDULES,
     "train.final": ("discrete", "mixture"),
     "train.start": ("random", "supernet"),
     "train.alphas": ("frozen", "learned"),
@@ -166,7 +169,10 @@ def prompt_optimizer() -> ConfigDict:
     c.momentum = 0.9
     # Added to the gradient before momentum, as in PyTorch.
     c.weight_decay = 5e-4
-    # Cosine over the epochs, stepped once an epoch, behind this many epochs at warmup_rate.
+    # Of the rate, stepped once an epoch: "cosine", as long as the epochs, or "constant", with which
+    # a run can be given more epochs later.
+    c.schedule = "cosine"
+    # So many epochs at warmup_rate come before it.
     c.warmup_epochs = 1
     c.warmup_rate = 1e-5
     return c

@@ -73,6 +73,9 @@ def alpha_optimizer(settings: Settings) -> optax.GradientTransformation:
 def epoch_schedule(settings: Settings, epochs: int, steps_per_epoch: int) -> optax.Schedule:
     """Cosine over the epochs, behind constant warm-up epochs; the rate changes once an epoch.
 
+    With ``settings.schedule`` "constant" the learning rate itself takes the cosine's place, and
+    the number of epochs has no influence.
+
     The rate of epoch e >= w is 0.5 lr (1 + cos(pi (e - w) / epochs)), w the warm-up epochs: the
     cosine starts behind the warm-up but is as long as the whole training, as in Dassl's
     ConstantWarmupScheduler around CosineAnnealingLR.
@@ -80,9 +83,12 @@ def epoch_schedule(settings: Settings, epochs: int, steps_per_epoch: int) -> opt
 
     def rate(step: jax.typing.ArrayLike) -> jax.Array:
         epoch = jnp.asarray(step) // steps_per_epoch
-        progress = (epoch - settings.warmup_epochs) / epochs
-        cosine = 0.5 * settings.learning_rate * (1 + jnp.cos(jnp.pi * progress))
-        return jnp.where(epoch < settings.warmup_epochs, settings.warmup_rate, cosine)
+        if settings.schedule == "constant":
+            after = jnp.asarray(settings.learning_rate, jnp.float32)
+        else:
+            progress = (epoch - settings.warmup_epochs) / epochs
+            after = 0.5 * settings.learning_rate * (1 + jnp.cos(jnp.pi * progress))
+        return jnp.where(epoch < settings.warmup_epochs, settings.warmup_rate, after)
 
     return rate
 

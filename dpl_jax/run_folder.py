@@ -20,7 +20,8 @@ from typing import Any, Self, TextIO
 
 from ml_collections import ConfigDict
 
-from dpl_jax.errors import RunFolderError
+from dpl_jax.errors import RunFolderError, WriteError
+from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.json_files import read_json, remove_leftovers, to_json, write_json
 
@@ -28,7 +29,6 @@ LOG = logging.getLogger(__name__)
 
 # Settings that change how a run is carried out, never its result; a name covers all below it.
 HARMLESS = (
-    "log_every",
     "progress",
     "checkpoint",
     "data.cache_dir",
@@ -106,6 +106,7 @@ def open_run(
     name: str = "run",
     root: str | os.PathLike[str] = "runs",
     harmless: tuple[str, ...] = (),
+    extends: str = "",
 ) -> RunFolder:
     """Creates a run folder, or opens an existing one to resume it, and locks it.
 
@@ -116,6 +117,8 @@ def open_run(
       name: what the run is about, such as ``digits-16shot-seed1``.
       root: where named folders are made.
       harmless: further config fields (dotted) that may differ on resume, besides ``HARMLESS``.
+      extends: the part of the config, "search" or "train", whose ``epochs`` may have grown where
+        :mod:`dpl_jax.extension` allows it; the results before are set aside.
 
     Raises:
       RunFolderError: when the folder cannot be written, another process uses it, it belongs to
@@ -129,10 +132,12 @@ def open_run(
         try:
             remove_leftovers(path)
             resumed = (path / "config.json").exists()
-            _save_config(path, kind, config, harmless)
+            _save_config(path, kind, config, harmless, extends)
         except BaseException:
             lock.close()
             raise
+    except WriteError:
+        raise
     except OSError as error:
         raise RunFolderError(
             f"The run folder {path or root} cannot be written ({error.strerror or error}). "
@@ -151,7 +156,7 @@ def read_config(run: str | os.PathLike[str], kind: str | None = None) -> ConfigD
 
 
 def check_same_config(
-    path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...] = ()
+    path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...] = (), extends: str = ""
 ) -> dict[str, Any]:
     """Checks that the run in ``path`` may go on with ``config``; see :func:`open_run`.
 
@@ -166,6 +171,10 @@ def check_same_config(
     refused = {
         name: pair for name, pair in differences.items() if not _within(name, HARMLESS + harmless)
     }
+    why, extended = "", f"{extends}.epochs"
+    if extended in refused:
+        why = check_extension(config.to_dict(), extends, *refused[extended])
+        refused = refused if why else {key: refused[key] for key in refused if key != extended}
     if refused:
         lines = "".join(
             f"\n  {name}: {old!r} in the folder, {now!r} now"
@@ -173,7 +182,7 @@ def check_same_config(
         )
         raise RunFolderError(
             f"{path} holds a run with another config:{lines}\n"
-            "Resume with the same config, or choose another folder with --workdir."
+            f"{why}Resume with the same config, or choose another folder with --workdir."
         )
     return saved
 
@@ -219,14 +228,18 @@ def _named_folder(root: Path, name: str) -> Path:
         return path
 
 
-def _save_config(path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...]) -> None:
+def _save_config(
+    path: Path, kind: str, config: ConfigDict, harmless: tuple[str, ...], extends: str
+) -> None:
     """Writes config.json; one that is there already must describe the same run."""
     new = {"kind": kind, "config": to_json(config.to_dict()), "versions": versions()}
     if not (path / "config.json").exists():
         write_json(path / "config.json", new | {"changes": []})
         return
-    saved = check_same_config(path, kind, config, harmless)
+    saved = check_same_config(path, kind, config, harmless, extends)
     differences = config_differences(saved["config"], new["config"])
+    if (extended := f"{extends}.epochs") in differences:
+        set_aside_results(path, kind, epochs=differences[extended][0])
     versions_before = saved.get("versions")
     if versions_before != new["versions"]:
         LOG.warning("%s was started with other versions of its packages: see config.json.", path)

@@ -43,7 +43,9 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
       DplError: for anything that the user can put right; the message says how.
     """
     inputs = load_inputs(config, hold_out=True)
-    with open_run(workdir, "search", config, name=run_name(config), harmless=("train",)) as run:
+    with open_run(
+        workdir, "search", config, name=run_name(config), harmless=("train",), extends="search"
+    ) as run:
         save_lists(run.path, inputs.full, inputs.sampled)
         state = search_epochs(run, config, inputs)
         lengths = chosen_lengths(config, inputs, state)

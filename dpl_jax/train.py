@@ -57,7 +57,9 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     inputs = load_inputs(config, hold_out=False)
     lengths = read_lengths(lengths_file, inputs.clip.config)
     supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
-    with open_run(workdir, "train", config, name=run_name(config), harmless=("search",)) as run:
+    with open_run(
+        workdir, "train", config, name=run_name(config), harmless=("search",), extends="train"
+    ) as run:
         save_lists(run.path, inputs.full, inputs.sampled)
         save_lengths(run.configuration, lengths)
         train_epochs(run, config, inputs, lengths, supernet)
