@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.errors import ConfigError
+from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.prompts import TOWERS, check_lengths, choose_lengths
 
@@ -65,9 +65,17 @@ def save_lengths(path: Path, lengths: Lengths) -> None:
 
     Raises:
       ConfigError: when the folder holds a training of other lengths.
+      RunFolderError: when the file that says so is damaged.
     """
     contents = {"lengths": lengths, "prompt_tokens": prompt_tokens(lengths)}
-    if path.is_file() and read_json(path) != to_json(contents):
+    try:
+        before = read_json(path) if path.is_file() else to_json(contents)
+    except ValueError as error:
+        raise RunFolderError(
+            f"{error} It held the prompt lengths of this training: if they are those that you "
+            "give now, remove the file and start the same command again."
+        ) from error
+    if before != to_json(contents):
         raise ConfigError(
             f"{path.parent} holds a training of other prompt lengths ({path.name}). Resume with "
             "the same lengths, or choose another folder with --workdir."

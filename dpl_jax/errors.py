@@ -33,6 +33,19 @@ class RunFolderError(DplError, ValueError):
     """A run folder that cannot be used: in use, not writable, or started with another config."""
 
 
+class WriteError(DplError, OSError):
+    """A file that could not be written: a full disk, or a folder that has turned read-only."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        """The message names the file; ``reason`` is the system's word for what was wrong."""
+        super().__init__(message)
+        self.strerror = reason
+
+
+class DamagedFileError(DplError, ValueError):
+    """A file that does not hold what its name says."""
+
+
 class CheckpointError(DplError, ValueError):
     """A checkpoint that could not be saved, is damaged, or does not fit the run."""
 

@@ -20,7 +20,8 @@ from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.folder_lock import lock_folder
+from dpl_jax.json_files import explained_writes, read_json, write_json
 from dpl_jax.logits import (
     NO_PROMPTS,
     TowerPrompts,
@@ -105,7 +106,7 @@ def load_trained(run: Path) -> Trained:
     params = jax.tree.map(jnp.asarray, tree["params"])
     if "alphas" not in params:
         params["lengths"] = tree["lengths"]
-    elif read_json(run / "results.json")["kind"] == "search":
+    elif _read_results(run)["kind"] == "search":
         params["alphas"] = finished_alphas(params["alphas"], config.search)
     return Trained(config, clip, params)
 
@@ -139,6 +140,7 @@ def evaluate(
         raise ConfigError(f"--split is {split!r}; it must be one of {', '.join(SPLITS)}.")
     run = Path(run)
     trained = load_trained(run)
+    before = _read_results(run)
     data = (other or trained.config).data
     dataset = load_dataset(data)
     if split == "test":  # needs no sample: a dataset may have test images alone
@@ -154,12 +156,32 @@ def evaluate(
     result = {"images": len(found.labels), "sha256": list_hash(items), **scores}
     name = split if other is None else f"{dataset.name}-{data.classes}-{split}"
     predictions = as_predictions(found, dataset, split, data)
-    save_predictions(run / "predictions" / f"{name}.npz", predictions)
-    results = read_json(run / "results.json")
-    results["evaluations"] = results.get("evaluations", {}) | {name: result}
-    write_json(run / "results.json", results)
+    with explained_writes(run), lock_folder(run, wait=True):  # others may evaluate it too
+        if _read_results(run) | {"evaluations": {}} != before | {"evaluations": {}}:
+            raise RunFolderError(f"{run} was trained further meanwhile; evaluate it again.")
+        save_predictions(run / "predictions" / f"{name}.npz", predictions)
+        results = _read_results(run)
+        results["evaluations"] = results.get("evaluations", {}) | {name: result}
+        write_json(run / "results.json", results)
     report_at_end(run, trained.config)
     return result
+
+
+def _read_results(run: Path) -> dict[str, Any]:
+    """A finished run's results.json.
+
+    Raises:
+      RunFolderError: when it is damaged or missing.
+    """
+    try:
+        results = read_json(run / "results.json")
+        if not isinstance(results, dict) or "kind" not in results:
+            raise ValueError(f"{run / 'results.json'} is no result of a run.")
+    except (ValueError, FileNotFoundError) as error:
+        raise RunFolderError(
+            f"{error} The command of the run, started again with --workdir={run}, writes it anew."
+        ) from error
+    return results
 
 
 def predict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -40,9 +41,14 @@ def lock_folder(path: Path, *, wait: bool = False) -> TextIO:
         ) from error
     except OSError as error:
         LOG.warning("%s cannot be locked (%s): start no second run in it.", path, error)
-    file.truncate(0)
-    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}) + "\n")
+        file.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # closing writes what is left
+            file.close()
+        raise
     return file
 
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
+from dpl_jax.errors import DamagedFileError, DplError, WriteError
+
 # Far above any file that a run writes; a larger or deeper one is no file of ours.
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 100
@@ -41,6 +43,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes ``value`` to ``path`` atomically: a reader sees the old file or the whole new one.
 
     Raises:
+      WriteError: when the disk is full, or the folder cannot be written.
       ValueError: when a number in ``value`` is not finite, which strict JSON cannot hold.
     """
     try:
@@ -58,8 +61,38 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 @contextlib.contextmanager
 def write_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a temporary file that takes the place of ``path``, after an fsync, if all goes well."""
+    """Opens a temporary file that takes the place of ``path``, after an fsync, if all goes well.
+
+    Raises:
+      WriteError: when the disk is full, or the folder cannot be written.
+    """
     path = Path(path)
+    with explained_writes(path), _temporary(path) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def explained_writes(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns an OSError of writing ``path`` into one that says what to do.
+
+    Raises:
+      WriteError: naming the path and the reason.
+    """
+    try:
+        yield
+    except DplError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(
+            f"{path} could not be written ({reason}). What was saved before is whole: make room "
+            "or make the folder writable, then start the same command again.",
+            reason,
+        ) from error
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[BinaryIO]:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
@@ -71,7 +104,8 @@ def write_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that has turned read-only
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -80,17 +114,19 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
     Raises:
       FileNotFoundError: when there is none.
-      ValueError: when it is too large, nested too deeply, or not strict JSON.
+      DamagedFileError: when it is too large, nested too deeply, or not strict JSON.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES >> 20} MiB: not a file of dpl_jax.")
+        raise DamagedFileError(
+            f"{path} is larger than {MAX_BYTES >> 20} MiB: not a file of dpl_jax."
+        )
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+        raise DamagedFileError(f"{path} is not valid JSON ({error}).") from error
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -17,6 +17,7 @@ from dpl_jax.errors import Interrupted
 from dpl_jax.interrupts import EXIT_CODES, stop_signals
 from dpl_jax.metrics_log import (
     append_metrics,
+    json_row,
     tensorboard_events,
     truncate_metrics,
     wandb_rows,
@@ -80,7 +81,7 @@ def run_epochs(
         stop_signals() as stop,
         Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints,
     ):
-        state, done = _resume(run, checkpoints, state)
+        state, done, row = _resume(run, checkpoints, state, steps_per_epoch)
         with _rows(run, config, kind, epochs, state, done) as tell_row:
             every_steps = config.checkpoint.every_steps
             for epoch, steps in chunks(done, epochs, steps_per_epoch, every_steps):
@@ -90,10 +91,11 @@ def run_epochs(
                 done = done.after(metrics)
                 if done.step == steps_per_epoch:
                     row = {"step": int(state.step), "epoch": epoch + 1} | epoch_means(done)
-                    tell_row(row | describe(state))
+                    row = json_row(row | describe(state))
+                    tell_row(row)
                     done = done.after_epoch()
                 if stop.signal or _is_due(done, epochs, config.checkpoint):
-                    metadata = done.to_metadata() | {"order_seed": config.seed}
+                    metadata = done.to_metadata() | {"order_seed": config.seed, "row": row}
                     checkpoints.save(int(state.step), state, metadata)
                 if stop.signal:
                     checkpoints.wait()
@@ -108,14 +110,18 @@ def join_steps(parts: Sequence[Metrics]) -> Metrics:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _resume(run: RunFolder, checkpoints: Checkpoints, state: State) -> tuple[State, Position]:
-    """The newest good checkpoint and what it has done, or the initial state and nothing."""
+def _resume(
+    run: RunFolder, checkpoints: Checkpoints, state: State, steps_per_epoch: int
+) -> tuple[State, Position, dict[str, Any] | None]:
+    """The newest good checkpoint, what it has done and its last epoch's row; or the start."""
     restored = checkpoints.restore_latest(state)
     if restored is None:
-        truncate_metrics(run, 0)
-        return state, START
-    truncate_metrics(run, restored.step)
-    return restored.tree, Position.from_metadata(restored.metadata)
+        truncate_metrics(run, ())
+        return state, START, None
+    done, row = Position.from_metadata(restored.metadata), restored.metadata.get("row")
+    ends = [epoch * steps_per_epoch for epoch in range(1, done.epoch + 1)]
+    truncate_metrics(run, ends, row)
+    return restored.tree, done, row
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dpl_jax.json_files import explained_writes
 from dpl_jax.loop import run_epochs
 from dpl_jax.members import MEMBERS, Member, member_params, place, search_states
 from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes
@@ -114,7 +115,8 @@ def run_groups(
         own = members[first : first + size]
         group = [*own, *[own[-1]] * (size - len(own))]
         path = run.path / f"{stage}-members-{first + 1}-{first + size}"
-        path.mkdir(exist_ok=True)
+        with explained_writes(path):
+            path.mkdir(exist_ok=True)
         folder = dataclasses.replace(run, path=path)
 
         def steps_of_group(

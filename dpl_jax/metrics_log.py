@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from dpl_jax.json_files import parse_json, to_json, write_text
+from dpl_jax.errors import RunFolderError
+from dpl_jax.json_files import explained_writes, parse_json, to_json, write_file, write_text
 from dpl_jax.run_folder import RunFolder
 
+LOG = logging.getLogger(__name__)
+Row: TypeAlias = Mapping[str, Any]
 
-def append_metrics(run: RunFolder, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows, each with its "step", to ``metrics.jsonl``; non-finite numbers become null."""
-    lines = "".join(json.dumps(_finite(to_json(row)), allow_nan=False) + "\n" for row in rows)
-    with run.metrics.open("a", encoding="utf-8", newline="\n") as file:
+
+def append_metrics(run: RunFolder, rows: Iterable[Row]) -> None:
+    """Appends rows, each with its "step", to ``metrics.jsonl``; non-finite numbers become null.
+
+    Raises:
+      WriteError: when the disk is full; the half of a line that it may have taken counts for
+        nothing, and goes when the run goes on.
+    """
+    lines = "".join(map(_line, rows))
+    with (
+        explained_writes(run.metrics),
+        run.metrics.open("a", encoding="utf-8", newline="\n") as file,
+    ):
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
@@ -30,24 +44,57 @@ def read_metrics(run: RunFolder | str | os.PathLike[str]) -> list[dict[str, Any]
     """Reads all rows; a last line that was being written when the run was killed is left out.
 
     Raises:
-      ValueError: when another line is no JSON object.
+      RunFolderError: when another line is no JSON object.
     """
     path = run.metrics if isinstance(run, RunFolder) else Path(run) / "metrics.jsonl"
-    return [row for _, row in _lines(path)]
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        if (row := _parse(line)) is None:
+            raise RunFolderError(
+                f"{path}, line {number}, is no JSON object with a step. Started again, the run's "
+                "command leaves such lines out and keeps the file beside it."
+            )
+        rows.append(row)
+    return rows
 
 
-def truncate_metrics(run: RunFolder, step: int) -> None:
-    """Drops the rows after ``step``, which a resumed run is going to write again."""
-    if not run.metrics.exists():
-        return
-    kept = [line for line, row in _lines(run.metrics) if row["step"] <= step]
-    write_text(run.metrics, "".join(kept))
+def truncate_metrics(run: RunFolder, steps: Sequence[int], last: Row | None = None) -> None:
+    """Keeps the rows of ``steps``, which a checkpoint covers; a resumed run writes those after.
+
+    Where one of them is missing or damaged there is a warning, and the file stays as it was under
+    ``metrics.jsonl.damaged``.
+
+    Args:
+      run: the run.
+      steps: the last step of each epoch that is done.
+      last: the row of the last of them, put back if it is missing.
+    """
+    found = {row["step"]: line for line in _lines(run.metrics) if (row := _parse(line))}
+    if last is not None:
+        found.setdefault(last["step"], _line(last).encode())
+    missing = [step for step in steps if step not in found]
+    if missing:
+        aside = run.metrics.with_name("metrics.jsonl.damaged")
+        LOG.warning(
+            "%s has no good line of step %s; as it was, it is kept as %s.",
+            run.metrics,
+            ", ".join(map(str, missing)),
+            aside.name,
+        )
+        with contextlib.suppress(FileNotFoundError):
+            run.metrics.replace(aside)
+    if steps or run.metrics.exists():
+        with write_file(run.metrics) as file:
+            file.write(b"".join(found[step] for step in steps if step in found))
+
+
+def json_row(row: Row) -> dict[str, Any]:
+    """A row as it is in ``metrics.jsonl``."""
+    return {name: _finite(to_json(value)) for name, value in row.items()}
 
 
 @contextlib.contextmanager
-def tensorboard_events(
-    run: RunFolder, enabled: bool, step: int
-) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def tensorboard_events(run: RunFolder, enabled: bool, step: int) -> Iterator[Callable[[Row], None]]:
     """Yields a function that writes the numbers of a row as TensorBoard events.
 
     Args:
@@ -59,23 +106,43 @@ def tensorboard_events(
         yield lambda row: None
         return
     # Imported here because it takes a second that most runs need not wait.
-    from tensorboardX import SummaryWriter
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.summary import scalar
 
-    with SummaryWriter(str(run.tensorboard), purge_step=step + 1) as writer:
+    with explained_writes(run.tensorboard):
+        run.tensorboard.mkdir(exist_ok=True)
+        # Not through a SummaryWriter: the thread that it writes in dies of a full disk unnoticed.
+        writer = EventsWriter(str(run.tensorboard / "events"), f".after-{step}")
 
-        def write(row: Mapping[str, Any]) -> None:
-            numbers = {name: to_json(value) for name, value in row.items() if name != "step"}
-            for name, value in numbers.items():
-                if isinstance(value, int | float):
-                    writer.add_scalar(name, value, row["step"])
+    def write_events(*events: Any) -> None:
+        with explained_writes(run.tensorboard):
+            for event in events:
+                event.wall_time = time.time()
+                writer.write_event(event)
+            writer.flush()
 
+    def write(row: Row) -> None:
+        numbers = {name: to_json(value) for name, value in row.items() if name != "step"}
+        write_events(
+            *(
+                Event(step=row["step"], summary=scalar(name, value))
+                for name, value in numbers.items()
+                if isinstance(value, int | float)
+            )
+        )
+
+    try:
+        # Tells that events of this step and later ones, in other files, are out of date.
+        write_events(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
         yield write
+    finally:
+        with contextlib.suppress(OSError):  # closing tries again what has failed
+            writer.close()
 
 
 @contextlib.contextmanager
-def wandb_rows(
-    run: RunFolder, config: ConfigDict, kind: str
-) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def wandb_rows(run: RunFolder, config: ConfigDict, kind: str) -> Iterator[Callable[[Row], None]]:
     """Yields a function that logs a row to Weights & Biases, as it is in ``metrics.jsonl``.
 
     A resumed run goes on in the same W&B run, whose id is kept in the run's folder. Rows that were
@@ -105,25 +172,32 @@ def wandb_rows(
         config=to_json(config.to_dict()),
     )
     try:
-        yield lambda row: logged.log(_finite(to_json(row)), step=int(row["step"]))
+        yield lambda row: logged.log(json_row(row), step=int(row["step"]))
     except BaseException:
         logged.finish(exit_code=1)
         raise
     logged.finish()
 
 
-def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _line(row: Row) -> str:
+    return json.dumps(json_row(row), allow_nan=False) + "\n"
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The whole lines of a file, with their ends; none when there is no file."""
     if not path.exists():
         return []
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            row = parse_json(line)
-            row["step"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}, line {number}, is no JSON object with a step.") from error
-        rows.append((line.decode() + "\n", row))
-    return rows
+    return [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The row of a line, or None for a damaged one."""
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return None
+    whole = isinstance(row, dict) and isinstance(row.get("step"), int)
+    return row if whole else None
 
 
 def _finite(value: Any) -> Any:

@@ -14,6 +14,7 @@ from dpl_jax.config import check_config
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.split import Dataset, Item, save_lists
 from dpl_jax.errors import ConfigError
+from dpl_jax.json_files import explained_writes
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.results import provenance
 from dpl_jax.task import Inputs, prepare_inputs
@@ -107,7 +108,8 @@ def save_samples(folder: Path, pool: Pool) -> None:
     """Records each seed's sample in ``folder/seedN/sampled.json``."""
     for seed, sampled in pool.samples.items():
         own = folder / f"seed{seed}"
-        own.mkdir(exist_ok=True)
+        with explained_writes(own):
+            own.mkdir(exist_ok=True)
         save_lists(own, pool.inputs.full, sampled)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from dpl_jax.commands import command
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import parse_json, to_json, write_file
+from dpl_jax.json_files import explained_writes, parse_json, to_json, write_file
 
 LOGITS = "logits_"  # before the method's name
 
@@ -51,7 +51,8 @@ def save_predictions(path: str | os.PathLike[str], predictions: Predictions) -> 
     }
     for method, logits in predictions.logits.items():
         arrays[LOGITS + method] = np.asarray(logits, np.float32)
-    Path(path).parent.mkdir(exist_ok=True)
+    with explained_writes(path):
+        Path(path).parent.mkdir(exist_ok=True)
     with write_file(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 

@@ -56,7 +56,9 @@ def evaluate_once(run: Path, other: ConfigDict | None = None) -> dict[str, Any]:
 
 def _finished(folder: Path, kind: str, config: ConfigDict, harmless: str) -> bool:
     """Whether ``folder`` holds the finished run of this config; ``harmless`` may differ."""
-    if not (folder / "results.json").is_file():
+    try:
+        read_json(folder / "results.json")
+    except (FileNotFoundError, ValueError):  # not there, or damaged: it is written again
         return False
     with open_run(folder, kind, config, harmless=(harmless,)):
         return True

@@ -51,14 +51,14 @@ def test_truncating_drops_later_rows_and_a_half_written_line(run):
     with run.metrics.open("a") as file:
         file.write('{"step": 50, "lo')
     assert [row["step"] for row in read_metrics(run)] == [10, 20, 30, 40]
-    truncate_metrics(run, 30)
+    truncate_metrics(run, [10, 20, 30])
     assert run.metrics.read_bytes() == whole[: whole.index(b'{"step": 40')]
     append_metrics(run, [{"step": 40}])
     assert run.metrics.read_bytes() == whole
 
 
 def test_truncating_where_nothing_was_written_does_nothing(run):
-    truncate_metrics(run, 5)
+    truncate_metrics(run, [])
     assert not run.metrics.exists()
 
 

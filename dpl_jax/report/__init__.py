@@ -25,4 +25,5 @@ def report_at_end(run: Path, config: ConfigDict) -> None:
 
         write_report(run)
     except Exception as error:
-        LOG.warning("%s has no report: %s: %s", run, type(error).__name__, error)
+        name = type(error).__name__
+        LOG.warning("%s has no report (launch/report.py writes one): %s: %s", run, name, error)
