@@ -193,6 +193,8 @@ class Classifier:
         if isinstance(image, np.ndarray):
             _check_array(image)
             return resize_and_crop(PIL.Image.fromarray(image), self.preprocessing)
+        if not isinstance(image, str | os.PathLike):
+            raise ConfigError(f"An image is a path, a Pillow image or an array, not {image!r:.80}.")
         path = Path(image)
         item = Item(path, 0, "", str(path))
         return resize_and_crop(read_image(item, advice=""), self.preprocessing)

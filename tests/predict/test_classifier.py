@@ -145,6 +145,8 @@ def test_arrays_that_are_no_images_are_refused(classifier, shape):
         classifier.logits([np.zeros(shape, np.uint8)])
     with pytest.raises(ConfigError, match="float64"):
         classifier.logits(np.zeros((4, 4, 3)))
+    with pytest.raises(ConfigError, match="an array, not 7"):
+        classifier.logits([7])
 
 
 def test_a_run_that_has_not_finished_is_told(runs, tmp_path):
