@@ -1,11 +1,11 @@
 """Every command of the documentation works.
 
 Each page is run from top to bottom in a folder of its own, in which the names that the pages use
-are real: DIR and photos are images, DATA is DPL_DATA_ROOT, FILE holds lengths. Commands are parsed
-as they are written, flags, config and all, and then run with settings that take seconds.
+are real: DIR and photos are images, DATA is a small dataset in CoOp's layout, FILE holds lengths.
+Commands are parsed as they are written, flags, config and all, and then run with settings that
+take seconds.
 """
 
-import os
 import shutil
 from pathlib import Path
 
@@ -46,7 +46,9 @@ SMALLER = {
     "launch/fewshot.py": ("--shots=1", "--seeds=1"),
     "dpl_jax.data": ("--noread",),
 }
-MANY_RUNS = ("launch/ablate.py", "launch/compare.py", "launch/fewshot.py")
+DATASETS = {"digits", "folder", "caltech101"}  # the last with other images under its names
+# Jobs of many runs: the first on any page is run, the others are parsed.
+MANY_RUNS = {"launch/ablate.py", "launch/base_to_new.py", "launch/compare.py", "launch/fewshot.py"}
 OF_THE_DATA = ("launch/evaluate.py", "dpl_jax.data")  # nothing but the data of their config counts
 
 
@@ -64,30 +66,42 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ran():
-    """The jobs of many runs that were run so far."""
+    """The programs that were run so far."""
     return set()
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Three classes of digits as DIR/{train,val,test}/CLASS, and as Caltech101 in CoOp's layout."""
+    root, digits = tmp_path_factory.mktemp("pictures"), load_digits()
+    caltech, split = root / "caltech-101", {}
+    for part, number in (("train", 5), ("val", 4), ("test", 3)):
+        split[part] = []
+        for label, name in enumerate(("zero", "one", "two")):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for i, pixels in enumerate(digits.images[digits.target == label][:number]):
+                picture = Image.fromarray((255 - 15.9 * pixels).astype("uint8")).resize((40, 40))
+                picture.save(folder / f"{i}.png")
+                split[part].append([f"{part}/{name}/{i}.png", label, name])
+        shutil.copytree(root / part, caltech / "101_ObjectCategories" / part)
+    write_json(caltech / "split_zhou_Caltech101.json", split)
+    return root
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(pictures, tmp_path, monkeypatch):
     """The folder that a page is run in."""
     monkeypatch.chdir(tmp_path)
-    if root := os.environ.get("DPL_DATA_ROOT"):
-        Path("DATA").symlink_to(Path(root).resolve())
-    digits = load_digits()
-    for split, images in (("train", 5), ("val", 4), ("test", 3)):
-        for label, name in enumerate(("zero", "one", "two")):
-            folder = tmp_path / "DIR" / split / name
-            folder.mkdir(parents=True)
-            for pixels in digits.images[digits.target == label][-images:]:
-                picture = Image.fromarray((255 - 15.9 * pixels).astype("uint8")).resize((40, 40))
-                picture.save(folder / f"{len(list(folder.iterdir()))}.png")
-    shutil.copytree("DIR", "photos")
-    if root:  # pages whose DIR holds datasets
-        Path("DIR/caltech-101").symlink_to(Path(root).resolve() / "caltech-101")
+    monkeypatch.setenv("DPL_DATA_ROOT", "DATA")  # for commands that name no folder
+    for name in ("DIR", "DATA"):
+        shutil.copytree(pictures, name)
+    for name in ("train", "val", "test"):
+        shutil.copytree(pictures / name, f"photos/{name}")
     shutil.copytree("DIR/test/two", "new_photos")
     shutil.copy("DIR/test/two/0.png", "photo.jpg")
-    write_json(Path("FILE"), {"image": [2, 0, 1, 1], "text": [1, 1, 2]})
+    for name in ("FILE", "configuration.json"):
+        write_json(Path(name), {"image": [2, 0, 1, 1], "text": [1, 1, 2]})
     return tmp_path
 
 
@@ -103,8 +117,7 @@ def can_run(name, arguments, config):
             named |= {load_config(file).data.name for file in argument[10:].split(",")}
         if argument == "--config.data.source=tfds":
             return False
-    here = {"digits", "folder"} | ({"caltech101"} if Path("DATA").exists() else set())
-    return name not in PARSED_ONLY and named <= here
+    return name not in PARSED_ONLY and named <= DATASETS
 
 
 def small(name, arguments, config):
@@ -114,14 +127,6 @@ def small(name, arguments, config):
         given = (*SMALL, *given)
     replaced = {flag.partition("=")[0] for flag in given}
     return [*(each for each in arguments if each.partition("=")[0] not in replaced), *given]
-
-
-def is_new(name, arguments, ran):
-    """False for a job that another page has had run; single runs are made anew on every page."""
-    key = (name, *sorted(each for each in arguments if not each.startswith("--workdir")))
-    known = name in MANY_RUNS and key in ran
-    ran.add(key)
-    return not known
 
 
 def borrow_runs(arguments, finished):
@@ -145,9 +150,9 @@ def test_the_commands_of_a_page_work(page, here, finished, ran, monkeypatch):
         try:
             borrow_runs(found[1], finished)
             config = parse(*found, monkeypatch)
-            own = small(*found, config)
-            if can_run(*found, config) and is_new(found[0], own, ran):
-                run(found[0], own)
+            if can_run(*found, config) and found[0] not in ran & MANY_RUNS:
+                ran.add(found[0])
+                run(found[0], small(*found, config))
         except BaseException as error:
             error.add_note(where)
             raise
