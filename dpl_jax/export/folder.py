@@ -23,7 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from dpl_jax.clip.model import FILES, TINY_CLIP, Clip, load_clip
+from dpl_jax.clip.model import FILES, Clip, load_clip
 from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError
@@ -250,4 +250,5 @@ def _are_directions(features: np.ndarray) -> bool:
 
 def is_hub_id(path: str) -> bool:
     """Whether a CLIP is named by an id of the Hugging Face hub, not by a folder."""
-    return path != TINY_CLIP and path.count("/") == 1 and not path.startswith((".", "~", "/"))
+    named = path.count("/") == 1 and not path.startswith((".", "~", "/"))
+    return named and not Path(path).is_dir()

@@ -1,5 +1,6 @@
 """An exported folder stands alone, predicts the same bits, and is checked when it is read."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import DplError, RunFolderError, WeightsError
 from dpl_jax.export import export_folder
+from dpl_jax.export.card import model_card
 from dpl_jax.json_files import read_json, write_json
 
 
@@ -52,6 +54,22 @@ def test_the_card_has_the_hubs_header_and_the_results(pair):
     assert metrics == {name: test["dpl"][name] for name in ("accuracy", "macro_f1")}
     assert f"{100 * test['zero_shot']['accuracy']:.2f}" in card.text
     assert "zero, one, two" in card.text and "<b>" not in card.text
+
+
+@pytest.mark.parametrize(
+    ("path", "base_model"),
+    [("openai/clip", "openai/clip"), ("own/clip", None), ("/own/clip", None), ("tiny", None)],
+)
+def test_the_card_names_a_base_model_of_the_hub(
+    classifier, tmp_path, monkeypatch, path, base_model
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "clip").mkdir(parents=True)
+    clip = classifier.results["clip"] | {"path": path, "revision": "0123abcd"}
+    found = dataclasses.replace(classifier, results=classifier.results | {"clip": clip})
+    card = ModelCard(model_card(found, "out"))
+    assert card.data.base_model == base_model
+    assert f"`{path}` at `0123abcd`" in card.text
 
 
 def test_with_its_clip_it_needs_nothing_else(classifier, arrays, tmp_path, monkeypatch):
