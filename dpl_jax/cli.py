@@ -21,6 +21,7 @@ from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.interrupts import EXIT_CODES
+from dpl_jax.printable import LINES, printable
 
 T = TypeVar("T")
 
@@ -101,7 +102,9 @@ def run(
       positional: a flag whose value may also be given bare, without the flag's name.
       others: a flag that takes the next bare argument; one that is repeatable, all of them.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     flags.mark_flags_as_required(required)
     use_compilation_cache()
     parse = functools.partial(_parse, positional=positional, others=others)
@@ -142,6 +145,13 @@ def _awaits_value(argument: str) -> bool:
     """Whether the next argument is its value, as in ``--output FILE``."""
     name = argument.lstrip("-")
     return argument != name and name in flags.FLAGS and not flags.FLAGS[name].boolean
+
+
+class _Printable(logging.Formatter):
+    """Warnings may name files, and files may be named with commands to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), kept=LINES)
 
 
 class _ConfigFiles(flags.ArgumentParser):
@@ -187,4 +197,4 @@ def _one_message() -> Iterator[None]:
         print("Interrupted. What was saved before is whole.", file=sys.stderr)
         sys.exit(EXIT_CODES[signal.SIGINT])
     except DplError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error), kept=LINES)}")

@@ -8,10 +8,14 @@ import json
 import logging
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import TextIO
 
 from dpl_jax.errors import RunFolderError
+from dpl_jax.json_files import parse_json
+from dpl_jax.printable import printable
+from dpl_jax.regular_files import open_regular
 
 LOG = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ def lock_folder(path: Path, *, wait: bool = False) -> TextIO:
     Raises:
       RunFolderError: when another process holds the lock.
     """
-    file = (path / "lock").open("a+", encoding="utf-8")
+    file = _open(path / "lock")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
@@ -55,7 +59,7 @@ def lock_folder(path: Path, *, wait: bool = False) -> TextIO:
 def in_use(path: Path) -> bool:
     """Whether a process has locked the folder; False where folders cannot be locked."""
     try:
-        with (path / "lock").open(encoding="utf-8") as file:
+        with open_regular(path / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -64,10 +68,20 @@ def in_use(path: Path) -> bool:
     return False
 
 
+def _open(path: Path) -> TextIO:
+    """Opens the lock file, and makes it where there is none; never what a link leads to."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(f"{path} is not a regular file")
+    return os.fdopen(handle, "a+", encoding="utf-8")
+
+
 def _holder(file: TextIO) -> str:
     file.seek(0)
     try:
-        holder = json.loads(file.read(4096))
-        return f"process {holder['pid']} on {holder['host']}"
+        holder = parse_json(file.read(4096))
+        return printable(f"process {holder['pid']} on {holder['host']}")
     except (ValueError, KeyError, TypeError):
         return "another process"  # it has locked the file and not yet written its name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,11 +15,11 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
+from dpl_jax import limits
 from dpl_jax.errors import DamagedFileError, DplError, WriteError
+from dpl_jax.regular_files import read_bytes
 
-# Far above any file that a run writes; a larger or deeper one is no file of ours.
-MAX_BYTES = 64 << 20
-MAX_DEPTH = 100
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def to_json(value: Any) -> Any:
@@ -50,6 +52,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         text = json.dumps(to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         raise ValueError(f"{path} was not written: a number is not finite ({error}).") from error
+    # Halves of characters, from file names that are no UTF-8, have no form in it either.
+    text = SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     write_text(path, text + "\n")
 
 
@@ -119,32 +123,39 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
-    if path.stat().st_size > MAX_BYTES:
-        raise DamagedFileError(
-            f"{path} is larger than {MAX_BYTES >> 20} MiB: not a file of dpl_jax."
-        )
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_bytes(path, limits.JSON_BYTES))
     except ValueError as error:
         raise DamagedFileError(f"{path} is not valid JSON ({error}).") from error
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parses strict JSON: no ``NaN`` or ``Infinity``, no nesting that exhausts the stack.
+    """Parses strict JSON: finite numbers, no nesting that exhausts the stack, not endless lists.
 
     Raises:
       ValueError: when it is anything else.
     """
+    check_count(text)
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(limits.JSON_DEPTH):
         level = [child for parent in level for child in _children(parent)]
     if level:
         raise ValueError("nested too deeply")
     return value
+
+
+def check_count(text: str | bytes) -> None:
+    """Raises ValueError for JSON of too many values, which take far more memory than the text."""
+    if isinstance(text, str):
+        marks = text.count(",") + text.count("[") + text.count("{")
+    else:
+        marks = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if marks > limits.JSON_VALUES:
+        raise ValueError(f"it holds more than {limits.JSON_VALUES} values")
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -161,6 +172,13 @@ def _children(value: Any) -> Iterable[Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits:.40} is too large for a number")
+    return value
 
 
 def _umask() -> int:

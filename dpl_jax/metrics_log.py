@@ -15,8 +15,17 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
+from dpl_jax import limits
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import explained_writes, parse_json, to_json, write_file, write_text
+from dpl_jax.json_files import (
+    check_count,
+    explained_writes,
+    parse_json,
+    to_json,
+    write_file,
+    write_text,
+)
+from dpl_jax.regular_files import read_bytes
 from dpl_jax.run_folder import RunFolder
 
 LOG = logging.getLogger(__name__)
@@ -187,7 +196,12 @@ def _lines(path: Path) -> list[bytes]:
     """The whole lines of a file, with their ends; none when there is no file."""
     if not path.exists():
         return []
-    return [line + b"\n" for line in path.read_bytes().split(b"\n")[:-1]]
+    try:
+        contents = read_bytes(path, limits.JSON_BYTES)
+        check_count(contents)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{path} cannot be read: {error}.") from error
+    return [line + b"\n" for line in contents.split(b"\n")[:-1]]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

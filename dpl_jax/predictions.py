@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpl_jax import limits
 from dpl_jax.commands import command
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import explained_writes, parse_json, to_json, write_file
+from dpl_jax.numpy_files import read_npz
 
 LOGITS = "logits_"  # before the method's name
+SPLITS = ("train", "val", "test")
+# Kinds of NumPy's types, and dimensions.
+FIELDS = {"about": ("U", 0), "classnames": ("U", 1), "names": ("U", 1), "labels": ("i", 1)}
 
 
 class Predictions(NamedTuple):
@@ -64,11 +68,9 @@ def load_predictions(path: str | os.PathLike[str]) -> Predictions:
       RunFolderError: when there is no such file, or it is damaged.
     """
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        predictions = _from_arrays(arrays)
+        predictions = _from_arrays(read_npz(Path(path)))
         _check(predictions)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(
             f"{path} holds no predictions that can be read ({error}). Evaluate the run again: "
             f"{command('evaluate')} --run=RUN"
@@ -77,7 +79,16 @@ def load_predictions(path: str | os.PathLike[str]) -> Predictions:
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Predictions:
+    """Raises ValueError unless the arrays have the names, types and dimensions of predictions."""
+    for name, (kinds, dimensions) in FIELDS.items():
+        _check_array(name, arrays.get(name), kinds, dimensions)
+    for name in arrays.keys() - FIELDS.keys():
+        _check_array(name, arrays[name], "f", 2)
     about = parse_json(str(arrays["about"]))
+    if not isinstance(about, dict) or not isinstance(about.get("data"), dict):
+        raise ValueError("it does not tell the dataset")
+    if not isinstance(about.get("dataset"), str) or about.get("split") not in SPLITS:
+        raise ValueError("it does not tell the dataset and the split")
     return Predictions(
         dataset=about["dataset"],
         split=about["split"],
@@ -93,12 +104,22 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Predictions:
     )
 
 
+def _check_array(name: str, array: np.ndarray | None, kinds: str, dimensions: int) -> None:
+    if array is None or array.dtype.kind not in kinds or array.ndim != dimensions:
+        found = "missing" if array is None else f"{array.dtype}, {array.ndim} dimensions"
+        raise ValueError(f"the array {name!r:.50} is not what it should be: {found}")
+
+
 def _check(predictions: Predictions) -> None:
     """Raises ValueError unless the arrays fit each other."""
     images, classes = len(predictions.names), len(predictions.classnames)
+    if images > limits.IMAGES or classes > limits.CLASSES:
+        raise ValueError(f"{images} images of {classes} classes are more than can be shown")
     labels = predictions.labels
     if labels.shape != (images,) or not ((labels >= 0) & (labels < classes)).all():
         raise ValueError(f"the labels do not fit {images} images of {classes} classes")
     for method, logits in predictions.logits.items():
         if logits.shape != (images, classes):
             raise ValueError(f"the logits of {method} are {logits.shape}, not {images, classes}")
+        if not np.isfinite(logits).all():
+            raise ValueError(f"the logits of {method} are not finite")

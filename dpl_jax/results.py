@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, list_hash
 from dpl_jax.json_files import read_json, to_json, write_json
+from dpl_jax.regular_files import open_regular
 from dpl_jax.run_folder import versions
 from dpl_jax.task import clip_preprocessing
 
@@ -82,7 +83,7 @@ def weights_sha256(folder: str) -> str:
     """SHA-256 (hexadecimal) of a CLIP's safetensors files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(Path(folder).glob("model*.safetensors")):
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()

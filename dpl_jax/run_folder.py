@@ -24,6 +24,7 @@ from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.json_files import read_json, remove_leftovers, to_json, write_json
+from dpl_jax.run_links import refuse_links
 
 LOG = logging.getLogger(__name__)
 
@@ -122,12 +123,14 @@ def open_run(
 
     Raises:
       RunFolderError: when the folder cannot be written, another process uses it, it belongs to
-        another kind of job, or its config differs in a field that changes the result.
+        another kind of job, its config differs in a field that changes the result, or a link in it
+        leads elsewhere.
     """
     path = Path(workdir) if workdir is not None else None
     try:
         path = _named_folder(Path(root), f"{name}-{kind}") if path is None else path
         path.mkdir(parents=True, exist_ok=True)
+        refuse_links(path)
         lock = lock_folder(path)
         try:
             remove_leftovers(path)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dpl_jax.printable import printable
+
 Cell = str | int | float | None
 
 # What LaTeX would take for a command; [ and * are options of the line end when they follow one.
@@ -30,6 +32,11 @@ LATEX = str.maketrans(
         "\n": " ",
     }
 )
+# What Markdown would take for a cell's end, an HTML tag, a link or code.
+MARKDOWN = str.maketrans(
+    {character: f"\\{character}" for character in "\\|[]`"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "}
+)
 
 
 def print_table(
@@ -44,11 +51,11 @@ def print_table(
     """
     file = file or sys.stdout
     if not file.isatty():
-        print(f"{title}\n{text_table(columns, rows)}", file=file, flush=True)
+        print(f"{printable(title)}\n{text_table(columns, rows)}", file=file, flush=True)
         return
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(printable(title)), title_justify="left")
     for column, right in zip(columns, _right_aligned(columns, rows), strict=True):
-        table.add_column(Text(column), justify="right" if right else "left")
+        table.add_column(Text(printable(column)), justify="right" if right else "left")
     for row in rows:
         table.add_row(*(Text(_text(cell)) for cell in row))
     Console(file=file).print(table)
@@ -56,7 +63,10 @@ def print_table(
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """The table as aligned text, without a newline at its end."""
-    cells = [list(columns), *([_text(cell) for cell in row] for row in rows)]
+    cells = [
+        [printable(column) for column in columns],
+        *([_text(cell) for cell in row] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = _right_aligned(columns, rows)
     lines = [_aligned(line, widths, right) for line in cells]
@@ -67,8 +77,8 @@ def text_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """The table in Markdown, without a newline at its end."""
     rule = ["---:" if right else "---" for right in _right_aligned(columns, rows)]
-    body = [[_escaped(_text(cell)) for cell in row] for row in rows]
-    lines = [[_escaped(column) for column in columns], rule, *body]
+    body = [[escape_markdown(_text(cell)) for cell in row] for row in rows]
+    lines = [[escape_markdown(column) for column in columns], rule, *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -106,11 +116,12 @@ def _aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) 
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+    return f"{cell:.2f}" if isinstance(cell, float) else printable(str(cell).replace("\n", " "))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, within one cell of a table."""
+    return text.translate(MARKDOWN)
 
 
 def _latex(cell: Cell) -> str:

@@ -33,7 +33,7 @@ def test_markdown_escapes_what_would_end_a_cell():
         "| method | accuracy % | seeds |",
         "| --- | ---: | ---: |",
         "| zero-shot | 41.23 | 1 |",
-        "| DPL [bold]\\| | 90.00 | 3 |",
+        "| DPL \\[bold\\]\\| | 90.00 | 3 |",
         "| none | - | 0 |",
     ]
 

@@ -10,8 +10,16 @@ from pathlib import Path
 from dpl_jax.aggregate.rows import METRICS, Row, aggregate
 from dpl_jax.errors import DplError
 from dpl_jax.json_files import write_text
+from dpl_jax.printable import LINES, printable
 from dpl_jax.statistics import MeanInterval
-from dpl_jax.table import Cell, csv_table, latex_table, markdown_table, text_table
+from dpl_jax.table import (
+    Cell,
+    csv_table,
+    escape_markdown,
+    latex_table,
+    markdown_table,
+    text_table,
+)
 
 ABOUT = (
     "kind",
@@ -43,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         rows, left_out = aggregate(given.runs)
     except DplError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {printable(str(error), kept=LINES)}")
     for reason, runs in left_out.items():
-        print(f"Left out, {reason}: {', '.join(map(str, runs))}", file=sys.stderr)
+        line = f"Left out, {reason}: {', '.join(map(str, runs))}"
+        print(printable(line), file=sys.stderr)
     table = render(rows, given.format)
     if given.output is None:
         print(table, end="")
@@ -67,13 +76,14 @@ def render(rows: Sequence[Row], style: str) -> str:
     shown = [name for name in ABOUT if name == "method" or len({r.about[name] for r in rows}) > 1]
     common = {name: rows[0].about[name] for name in ABOUT if name not in shown}
     caption = "; ".join(f"{name} {value}" for name, value in common.items() if value != "")
+    caption = printable(caption)  # a line break would end LaTeX's comment
     columns = [*shown, "seeds"]
     for metric in METRICS:
         columns += [HEADINGS[metric], "std", "± 95 %"]
     cells = [[*(row.about[name] for name in shown), *_numbers(row)] for row in rows]
     match style:
         case "markdown":
-            return f"{caption}\n\n{markdown_table(columns, cells)}\n"
+            return f"{escape_markdown(caption)}\n\n{markdown_table(columns, cells)}\n"
         case "latex":
             return f"% {caption}\n{latex_table(columns, cells)}\n"
         case _:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dpl_jax import limits
 from dpl_jax.errors import WeightsError
+from dpl_jax.json_files import read_json
 
 # OpenAI's published configs name end-of-text 2, which is not the id their tokenizer writes;
 # transformers then takes the largest id of the row instead.
 LEGACY_EOS_ID = 2
 ACTIVATIONS = ("quick_gelu", "gelu")
+# The largest value of every size; all but end-of-text are at least 1.
+LARGEST = {
+    "hidden_size": limits.CLIP_WIDTH,
+    "intermediate_size": limits.CLIP_WIDTH,
+    "num_hidden_layers": limits.CLIP_LAYERS,
+    "num_attention_heads": limits.CLIP_WIDTH,
+    "vocab_size": limits.CLIP_WORDS,
+    "max_position_embeddings": limits.CLIP_POSITIONS,
+    "eos_token_id": limits.CLIP_WORDS,
+    "num_channels": 3,
+    "image_size": limits.CLIP_SIDE,
+    "patch_size": limits.CLIP_SIDE,
+    "projection_dim": limits.CLIP_WIDTH,
+}
 C = TypeVar("C", "TextConfig", "VisionConfig")
 
 
@@ -29,9 +44,14 @@ class TowerConfig:
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
+        for name in LARGEST.keys() & vars(self).keys():
+            check_size(name, getattr(self, name))
+        epsilon = self.layer_norm_eps
+        if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+            raise WeightsError(f"config.json: layer_norm_eps is {epsilon!r:.100}, not in (0, 1).")
         if self.hidden_act not in ACTIVATIONS:
             raise WeightsError(
-                f"config.json asks for the activation {self.hidden_act!r}; "
+                f"config.json asks for the activation {self.hidden_act!r:.100}; "
                 f"a CLIP tower here has one of {', '.join(ACTIVATIONS)}."
             )
         if self.hidden_size % self.num_attention_heads:
@@ -64,6 +84,14 @@ class VisionConfig(TowerConfig):
     image_size: int = 224
     patch_size: int = 32
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_channels != 3 or self.patch_size > self.image_size:
+            raise WeightsError(
+                f"config.json: an image of {self.num_channels} channels and {self.image_size} "
+                f"pixels a side, in patches of {self.patch_size}, is none that a CLIP takes here."
+            )
+
     @property
     def grid(self) -> int:
         """Patches along one side of the image."""
@@ -77,6 +105,9 @@ class ClipConfig:
     text: TextConfig
     vision: VisionConfig
     projection_dim: int = 512
+
+    def __post_init__(self) -> None:
+        check_size("projection_dim", self.projection_dim)
 
     @property
     def layers(self) -> dict[str, int]:
@@ -92,6 +123,16 @@ class ClipConfig:
         return {"image": self.vision.hidden_size, "text": self.text.hidden_size}
 
 
+def check_size(name: str, value: Any) -> None:
+    """Raises WeightsError unless ``value`` is a whole number that this size can be."""
+    least = 0 if name == "eos_token_id" else 1
+    if type(value) is not int or not least <= value <= LARGEST[name]:
+        raise WeightsError(
+            f"config.json: {name} is {value!r:.100}; it must be a whole number from {least} to "
+            f"{LARGEST[name]}."
+        )
+
+
 def from_hugging_face(config: Mapping[str, Any]) -> ClipConfig:
     """Reads the sizes from the contents of a ``config.json`` of a ``CLIPModel``.
 
@@ -100,12 +141,14 @@ def from_hugging_face(config: Mapping[str, Any]) -> ClipConfig:
     """
     if config.get("model_type", "clip") != "clip":
         raise WeightsError(
-            f"config.json describes a {config['model_type']!r} model; dpl_jax needs a CLIPModel "
-            '(model_type "clip") such as openai/clip-vit-base-patch16.'
+            f"config.json describes a {config['model_type']!r:.100} model; dpl_jax needs a "
+            'CLIPModel (model_type "clip") such as openai/clip-vit-base-patch16.'
         )
     # Files written before transformers 4.30 repeat both towers under these older names.
     text = config.get("text_config") or config.get("text_config_dict") or {}
     vision = config.get("vision_config") or config.get("vision_config_dict") or {}
+    if not isinstance(text, Mapping) or not isinstance(vision, Mapping):
+        raise WeightsError("config.json: text_config and vision_config must be mappings of sizes.")
     return ClipConfig(
         text=_pick(TextConfig, text),
         vision=_pick(VisionConfig, vision),
@@ -120,9 +163,9 @@ def read_config(path: Path) -> ClipConfig:
       WeightsError: when the file is no JSON object or not a CLIP's.
     """
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} is not valid JSON ({error}); download it again.") from error
+        contents = read_json(path)
+    except (ValueError, OSError) as error:
+        raise WeightsError(f"{error} Download it again.") from error
     if not isinstance(contents, dict):
         raise WeightsError(f"{path} holds no JSON object; download it again.")
     return from_hugging_face(contents)

@@ -88,7 +88,9 @@ def load_clip(
         params=load_params(folder, config),
         config=config,
         dtype=dtype,
-        tokenizer=Tokenizer(str(folder), config.text.max_position_embeddings),
+        tokenizer=Tokenizer(
+            str(folder), config.text.max_position_embeddings, config.text.vocab_size
+        ),
         source=str(path_or_hub_id),
         folder=str(folder),
     )

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dpl_jax.errors import TextTooLongError, WeightsNotFoundError
+from dpl_jax import limits
+from dpl_jax.errors import TextTooLongError, WeightsError, WeightsNotFoundError
+from dpl_jax.json_files import read_json
+from dpl_jax.regular_files import read_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,16 +25,19 @@ class Tokenizer:
     Attributes:
       folder: where the tokenizer's files lie.
       max_length: positions of the text tower.
+      words: ids that the text tower knows.
     """
 
     folder: str
     max_length: int
+    words: int = limits.CLIP_WORDS
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Tokenizes ``texts`` into (C, S) int32, S the longest, padded behind the end-of-text.
 
         Raises:
           TextTooLongError: naming the first text that needs more than ``max_length`` tokens.
+          WeightsError: when the tokenizer cannot be read, or gives ids that the tower has not.
         """
         tokenizer = _load(self.folder)
         rows = [tokenizer(text)["input_ids"] for text in texts]
@@ -45,6 +51,11 @@ class Tokenizer:
         ids = np.full((len(rows), max(map(len, rows), default=0)), tokenizer.eos_token_id, np.int32)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.words:
+            raise WeightsError(
+                f"{self.folder}: the tokenizer gives ids up to {ids.max()}, but config.json has a "
+                f"vocab_size of {self.words}; the files belong to different checkpoints."
+            )
         return ids
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
@@ -60,6 +71,7 @@ def _load(folder: str) -> Any:
             f"{folder} has no tokenizer (vocab.json and merges.txt, or tokenizer.json); put the "
             "files of the CLIP repository there."
         )
+    _check_files(Path(folder))
     # Without torch, transformers otherwise remarks on it at every start.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     with warnings.catch_warnings():
@@ -67,4 +79,38 @@ def _load(folder: str) -> Any:
         warnings.filterwarnings("ignore", message="IProgress not found")
         from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the engine behind it raises bare Exceptions
+        raise WeightsError(
+            f"{folder}: the tokenizer cannot be read ({error!s:.300}); download its files again."
+        ) from error
+    if not isinstance(tokenizer.eos_token_id, int):
+        raise WeightsError(f"{folder}: the tokenizer has no end-of-text; download it again.")
+    return tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    """Refuses files that no tokenizer has, before the libraries read them whole.
+
+    Raises:
+      WeightsError: naming the file.
+    """
+    try:
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            if (folder / name).exists() and not isinstance(read_json(folder / name), dict):
+                raise ValueError(f"{folder / name} holds no mapping")
+        if (folder / "vocab.json").exists():
+            _check_vocabulary(read_json(folder / "vocab.json"))
+        if (folder / "merges.txt").exists():
+            read_bytes(folder / "merges.txt", limits.TEXT_BYTES).decode("utf-8")
+    except (ValueError, OSError) as error:
+        raise WeightsError(f"{folder}: the tokenizer cannot be read ({error}).") from error
+
+
+def _check_vocabulary(words: Any) -> None:
+    if not isinstance(words, dict) or not 0 < len(words) <= limits.CLIP_WORDS:
+        raise ValueError("vocab.json is no mapping from words to ids")
+    for word, number in words.items():
+        if type(number) is not int or not 0 <= number <= limits.CLIP_WORDS:
+            raise ValueError(f"vocab.json: {word!r:.50} has the id {number!r:.50}")

@@ -9,10 +9,10 @@ Loading fails unless every stored tensor is used exactly once and every paramete
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +21,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.flax import load_file
 from safetensors.numpy import save_file
 
+from dpl_jax import limits
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.errors import WeightsError, WeightsNotFoundError
+from dpl_jax.json_files import read_json
+from dpl_jax.safetensors_files import open_tensors
 
 Params = dict[str, Any]
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 # Position numbers 0, 1, ..: buffers in old files, no parameters.
 BUFFERS = frozenset(f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model"))
+FLOATS = ("F16", "BF16", "F32", "F64")
+SHOWN = 1000  # names in a message
 
 
 class Entry(NamedTuple):
@@ -69,23 +73,25 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
       WeightsNotFoundError: when there is no safetensors file.
       WeightsError: naming all that are missing, unknown, of a wrong shape or not finite.
     """
-    stored = _read_tensors(folder)
     entries = layout(config)
     expected = {path: leaf.shape for path, leaf in flatten_dict(abstract_params(config)).items()}
-    _check_names(folder, set(stored) - BUFFERS, set(entries))
     leaves: dict[tuple[str, ...], Any] = {}
     wrong = []
-    for name, (path, layer, kind) in entries.items():
-        tensor = _to_flax(np.asarray(stored[name], np.float32), kind)
-        shape = expected[path] if layer is None else expected[path][1:]
-        if tensor.shape != shape:
-            wrong.append(f"{name}: {stored[name].shape}, expected {_to_stored_shape(shape, kind)}")
-        elif not np.isfinite(tensor).all():
-            wrong.append(f"{name}: not finite")
-        elif layer is None:
-            leaves[path] = tensor
-        else:
-            leaves.setdefault(path, []).append(tensor)
+    with _opened_tensors(folder) as stored:
+        _check_names(folder, set(stored) - BUFFERS, set(entries))
+        for name, (path, layer, kind) in entries.items():
+            shape = expected[path] if layer is None else expected[path][1:]
+            found, needed = _stored_shape(name, stored[name]), _to_stored_shape(shape, kind)
+            if found != needed:
+                wrong.append(f"{name}: {found}, expected {needed}")
+                continue
+            tensor = _to_flax(np.asarray(stored[name].get_tensor(name), np.float32), kind)
+            if not np.isfinite(tensor).all():
+                wrong.append(f"{name}: not finite")
+            elif layer is None:
+                leaves[path] = tensor
+            else:
+                leaves.setdefault(path, []).append(tensor)
     if wrong:
         raise WeightsError(
             f"{folder}: the weights are damaged, or config.json is not that of these weights:\n  "
@@ -192,6 +198,8 @@ def _to_stored_shape(shape: tuple[int, ...], kind: str) -> tuple[int, ...]:
 def _check_names(folder: Path, stored: set[str], expected: set[str]) -> None:
     problems = [f"missing: {name}" for name in sorted(expected - stored)]
     problems += [f"unknown: {name}" for name in sorted(stored - expected)]
+    if len(problems) > SHOWN:
+        problems = [*problems[:SHOWN], f"... {len(problems)} in all"]
     if problems:
         raise WeightsError(
             f"{folder}: the weights do not fit the CLIP that config.json describes; is it the "
@@ -199,18 +207,44 @@ def _check_names(folder: Path, stored: set[str], expected: set[str]) -> None:
         )
 
 
-def _read_tensors(folder: Path) -> Mapping[str, Any]:
-    """All tensors of one safetensors file, or of the several that an index lists."""
+@contextlib.contextmanager
+def _opened_tensors(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """The open file of each tensor by its name: one file, or the several that an index lists.
+
+    Raises:
+      WeightsNotFoundError: when there is none.
+      WeightsError: when one cannot be read, also while the files are open.
+    """
     try:
-        if (folder / WEIGHTS).is_file():
-            return load_file(folder / WEIGHTS)
-        if (folder / WEIGHTS_INDEX).is_file():
-            files = _indexed_files(folder)
-            return {name: tensor for file in files for name, tensor in load_file(file).items()}
+        with contextlib.ExitStack() as opened:
+            tensors: dict[str, Any] = {}
+            for path in _weight_files(folder):
+                file = opened.enter_context(open_tensors(path, "flax"))
+                names = file.keys()
+                if twice := sorted(tensors.keys() & names):
+                    raise ValueError(f"{twice[0]} is in two files")
+                tensors |= dict.fromkeys(names, file)
+            yield tensors
+    except WeightsError:
+        raise
     except (SafetensorError, ValueError, OSError) as error:
         raise WeightsError(
             f"{folder}: the safetensors weights cannot be read ({error}); download them again."
         ) from error
+
+
+def _stored_shape(name: str, file: Any) -> tuple[int, ...] | str:
+    """The shape that the header gives, or what the tensor holds instead of floats."""
+    part = file.get_slice(name)
+    kind: str = part.get_dtype()
+    return tuple(part.get_shape()) if kind in FLOATS else f"of type {kind}"
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    if (folder / WEIGHTS_INDEX).exists():
+        return _indexed_files(folder)
     raise WeightsNotFoundError(
         f"{folder} holds no {WEIGHTS} (files there: {_listing(folder)}). dpl_jax reads only "
         "safetensors, because other formats can run code; most hub repositories have them, some "
@@ -220,15 +254,17 @@ def _read_tensors(folder: Path) -> Mapping[str, Any]:
 
 def _indexed_files(folder: Path) -> list[Path]:
     """The files that the index names; they have to lie beside it."""
-    index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
+    index = read_json(folder / WEIGHTS_INDEX)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict):
         raise ValueError(f"{WEIGHTS_INDEX} has no weight_map")
-    names = {str(name) for name in places.values()}
-    for name in sorted(names):
-        if Path(name).name != name:
-            raise ValueError(f"the index names {name!r}, which is not a file of this folder")
-    return [folder / name for name in sorted(names)]
+    names = sorted({str(name) for name in places.values()})
+    if len(names) > limits.SHARDS:
+        raise ValueError(f"the index names {len(names)} files, more than {limits.SHARDS}")
+    for name in names:
+        if Path(name).name != name or not name.isprintable():
+            raise ValueError(f"the index names {name!r:.100}, which is not a file of this folder")
+    return [folder / name for name in names]
 
 
 def _listing(folder: Path) -> str:

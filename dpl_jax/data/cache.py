@@ -18,6 +18,8 @@ import numpy as np
 
 from dpl_jax.data.errors import DataError
 from dpl_jax.data.split import Item
+from dpl_jax.json_files import read_json
+from dpl_jax.numpy_files import map_npy
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any]]  # name -> (shape, dtype)
@@ -90,14 +92,14 @@ def read_entry(entry: Path, shapes: Shapes) -> Arrays | None:
     if not entry.is_dir():
         return None
     try:
-        sums = json.loads((entry / "checksums.json").read_text(encoding="utf-8"))
-        arrays = {name: _map(entry, name) for name in shapes}
+        sums = read_json(entry / "checksums.json")
+        arrays = {name: map_npy(entry / f"{name}.npy") for name in shapes}
         for name, (shape, dtype) in shapes.items():
             if arrays[name].shape != shape or arrays[name].dtype != dtype:
                 raise ValueError(f"{name} has another shape or type")
             if _checksum(arrays[name]) != sums[name]:
                 raise ValueError(f"the checksum of {name} is wrong")
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("The cache entry %s is damaged (%s) and is made again.", entry, error)
         return None
     return arrays
@@ -138,10 +140,6 @@ def _put_in_place(temporary: Path, entry: Path, shapes: Shapes) -> None:
     except OSError:
         if not entry.is_dir():  # else another run has just put the same entry there
             raise
-
-
-def _map(entry: Path, name: str) -> np.ndarray:
-    return np.load(entry / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
 def _checksum(array: np.ndarray) -> int:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from dpl_jax import limits
 from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Item
@@ -92,4 +93,4 @@ def warn_unreadable(reasons: Sequence[str]) -> None:
 
 def thread_count(workers: int) -> int:
     """Returns ``workers``, or where it is 0 one a CPU core, at most 16."""
-    return workers or min(os.cpu_count() or 1, 16)
+    return min(workers, limits.IMAGE_THREADS) or min(os.cpu_count() or 1, 16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,12 +16,16 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageOps
 
+from dpl_jax import limits
 from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.split import Image, Item
+from dpl_jax.regular_files import open_regular
 
-# Pillow itself refuses larger images, as decompression bombs; a lower limit can be set.
-MAX_PIXELS = 178_956_970
+MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Pillow's decoders of these alone are tried: those of other formats start programs (EPS starts
+# Ghostscript) or are hardly ever looked after.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
 READ_BUFFER = 1 << 18
 ADVICE = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
@@ -54,7 +59,7 @@ def read_image(
     with (
         _explained(where, max_pixels, advice),
         _opened(item.image) as file,
-        PIL.Image.open(file) as image,
+        PIL.Image.open(file, formats=FORMATS) as image,
     ):
         _check_size(image, where, max_pixels)
         if at_least is not None:
@@ -86,16 +91,22 @@ def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def _from_integers(values: np.ndarray) -> PIL.Image.Image:
     """Scales grey values of 16 bits to 8; Pillow's own conversion would cut them off at 255."""
-    wide = values.astype(np.float64)  # (H, W)
-    if wide.max(initial=0) > 255:
-        wide = wide / 257  # 65535 / 255
-    return PIL.Image.fromarray(np.clip(np.round(wide), 0, 255).astype(np.uint8)).convert("RGB")
+    grey = np.empty(values.shape, np.uint8)  # (H, W)
+    wide = values.max(initial=0) > 255
+    for row, line in zip(grey, values, strict=True):  # a whole image would take 16 bytes a pixel
+        scaled = (line.astype(np.int64) + 128) // 257 if wide else line  # 65535 / 255, rounded
+        row[:] = np.clip(scaled, 0, 255)
+    return PIL.Image.fromarray(grey).convert("RGB")
 
 
 def _opened(image: Image) -> BinaryIO:
     """Opens the file, or the bytes of a record."""
     if isinstance(image, Path):
-        return image.open("rb", buffering=READ_BUFFER)
+        file = open_regular(image, READ_BUFFER)
+        if os.fstat(file.fileno()).st_size > limits.IMAGE_BYTES:
+            file.close()
+            raise ValueError(f"a file of more than {limits.IMAGE_BYTES >> 20} MiB")
+        return file
     if isinstance(image, np.ndarray):
         raise DataError("An array needs no decoding.")
     return io.BytesIO(image.read())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
+from dpl_jax import limits
 from dpl_jax.data.errors import DataError
 from dpl_jax.json_files import read_json
 
@@ -47,6 +49,11 @@ class Preprocessing:
                 f"The preprocessing crops {self.crop} pixels from an image whose short side has "
                 f"{self.size}; the crop must be between 1 and that."
             )
+        if self.size > limits.CLIP_SIDE:
+            raise DataError(f"size is {self.size}; it can be at most {limits.CLIP_SIDE} pixels.")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise DataError(f"colours of mean {self.mean} and deviation {self.std} cannot be.")
+        PIL.Image.Resampling(self.resample)  # a ValueError for a number that is none
 
 
 def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
@@ -65,7 +72,7 @@ def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
         return Preprocessing(size=image_size, crop=image_size)
     try:
         preprocessing = parse_preprocessing(read_json(path))
-    except (DataError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
         raise DataError(f"{path} does not describe CLIP's preprocessing: {error}") from error
     if preprocessing.crop != image_size:
         raise DataError(
@@ -79,8 +86,10 @@ def parse_preprocessing(fields: Mapping[str, Any]) -> Preprocessing:
     """Reads the fields that transformers' ``CLIPImageProcessor`` saves, in old and new spelling.
 
     Raises:
-        DataError, KeyError, TypeError: fields that are missing or not CLIP's.
+        DataError, KeyError, TypeError, ValueError: fields that are missing or not CLIP's.
     """
+    if not isinstance(fields, Mapping):
+        raise DataError("it holds no mapping")
     for step in ("do_resize", "do_center_crop"):
         if not fields.get(step, True):
             raise DataError(f"{step} is off")

@@ -16,6 +16,7 @@ import numpy as np
 
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_file
+from dpl_jax.numpy_files import map_npy
 from dpl_jax.prompts import TOWERS, HostTree
 
 NAME = re.compile(r"alpha_e(\d{1,9})_img\.npy")
@@ -84,10 +85,9 @@ def _read(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist; the alphas of an epoch are two files.")
     try:
-        # Maps the file, so that its size is held against its header before anything is copied.
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # a damaged header raises nearly anything
-        raise ConfigError(f"{path} is no NumPy file of plain numbers ({error}).") from error
+        stored = map_npy(path)
+    except ValueError as error:
+        raise ConfigError(f"{path.parent}: {error}.") from error
     shape = stored.shape
     if stored.dtype.kind != "f" or len(shape) != 2 or not 2 <= shape[1] <= LARGEST:
         raise ConfigError(

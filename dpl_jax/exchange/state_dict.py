@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save
 
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_file
 from dpl_jax.prompts import TOWERS, HostTree, candidate_sizes
+from dpl_jax.safetensors_files import open_tensors
 
 PREFIXES = {"image": "prompt_learner.ctx_img_lst.", "text": "prompt_learner.ctx_txt_lst."}
 DTYPES = ("F16", "F32", "F64")
@@ -96,14 +96,15 @@ def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise ConfigError(f"{path} does not exist.")
     try:
-        file = safe_open(path, framework="numpy")
-    except Exception as error:  # SafetensorError, OSError, and what a damaged header leads to
+        with open_tensors(path) as file:
+            yield file
+    except ConfigError:
+        raise
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{path} is no safetensors file ({error}). A checkpoint of PyTorch is a pickle, which "
             "can run code: convert it where it was made, with the lines in docs/export.md."
         ) from error
-    with file:
-        yield file
 
 
 def _shapes(path: Path, file: Any) -> dict[str, Shape]:

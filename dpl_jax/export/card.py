@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from dpl_jax.report.figures import printable
+from dpl_jax.printable import printable
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier

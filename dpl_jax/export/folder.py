@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from dpl_jax.clip.model import FILES, Clip, load_clip
 from dpl_jax.commands import command
@@ -36,6 +36,7 @@ from dpl_jax.input_checks import (
 )
 from dpl_jax.json_files import read_json, to_json, write_file, write_json, write_text
 from dpl_jax.results import PROVENANCE, weights_sha256
+from dpl_jax.safetensors_files import open_tensors
 from dpl_jax.task import clip_preprocessing
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     if path.stat().st_size > MAX_ARRAY_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_ARRAY_BYTES >> 20} MiB")
-    arrays: dict[str, np.ndarray] = load_file(path)
+    with open_tensors(path) as file:
+        names = file.keys()
+        arrays = {name: np.asarray(file.get_tensor(name)) for name in names}
     for name, array in arrays.items():
         dtype = np.int32 if name.startswith("lengths.") else np.float32
         if array.dtype != dtype or not np.isfinite(array).all():

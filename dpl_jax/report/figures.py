@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpl_jax.json_files import write_file
+from dpl_jax.printable import printable
 
 # Okabe and Ito's blue and vermilion are told apart by colour-blind readers.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a919c"
@@ -142,8 +143,3 @@ def short_name(name: str) -> str:
     """A class name that fits a figure: printable, and cut where it is long."""
     name = printable(name)
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Text without control characters and halves of characters, which files may be named with."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -11,10 +11,11 @@ import jinja2
 
 from dpl_jax.config import get_config
 from dpl_jax.json_files import to_json, write_text
+from dpl_jax.printable import printable
 from dpl_jax.prompts import TOWERS
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import KINDS, Contents, read_contents
-from dpl_jax.report.figures import printable, report_style
+from dpl_jax.report.figures import report_style
 from dpl_jax.report.parts import Table
 from dpl_jax.report.sections import sections
 from dpl_jax.run_folder import config_differences
