@@ -37,6 +37,7 @@ from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.run_folder import read_config
+from dpl_jax.run_links import refuse_links
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing, load_on
 
@@ -139,6 +140,7 @@ def evaluate(
     if split not in SPLITS:
         raise ConfigError(f"--split is {split!r}; it must be one of {', '.join(SPLITS)}.")
     run = Path(run)
+    refuse_links(run)
     trained = load_trained(run)
     before = _read_results(run)
     data = (other or trained.config).data

@@ -142,7 +142,7 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from error
     level = [value]
     for _ in range(limits.JSON_DEPTH):
-        level = [child for parent in level for child in _children(parent)]
+        level = [child for parent in level for child in children(parent)]
     if level:
         raise ValueError("nested too deeply")
     return value
@@ -164,7 +164,8 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _children(value: Any) -> Iterable[Any]:
+def children(value: Any) -> Iterable[Any]:
+    """The values within a JSON value."""
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()

@@ -113,7 +113,7 @@ def _check_header(file: BinaryIO, size: int) -> None:
     except Exception as error:  # the header is parsed as Python text: damage raises nearly anything
         raise ValueError(f"a damaged header ({error!s:.200})") from error
     if dtype.kind not in "biufU":
-        raise ValueError(f"holds {dtype!s:.50}")
+        raise ValueError(f"holds {dtype!s:.50}, not plain numbers or text; no pickle is read")
     if any(length < 0 for length in shape) or not dtype.itemsize:
         raise ValueError(f"the shape is {shape!s:.100}")
     if math.prod(shape) * dtype.itemsize != size - file.tell():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from dpl_jax.json_files import write_file
@@ -74,6 +75,8 @@ def finish_axes(axes: Axes) -> None:
 
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes ``path``.png and ``path``.svg; works without a display."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined] # names may hold a dollar sign
     for suffix in ("png", "svg"):
         with write_file(Path(f"{os.fspath(path)}.{suffix}")) as file:
             figure.savefig(file, format=suffix, dpi=PNG_DPI)

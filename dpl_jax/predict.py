@@ -23,8 +23,8 @@ from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import SUFFIXES
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_file
+from dpl_jax.printable import printable
 from dpl_jax.progress import progress
-from dpl_jax.report.figures import printable
 from dpl_jax.table import Cell
 
 T = TypeVar("T")

@@ -294,8 +294,8 @@ def test_json_that_is_not_strict_is_refused(text):
 
 def test_a_huge_file_is_not_read(tmp_path):
     with (tmp_path / "x.json").open("wb") as file:
-        file.truncate(65 << 20)
-    with pytest.raises(ValueError, match="larger than 64 MiB"):
+        file.truncate(129 << 20)
+    with pytest.raises(ValueError, match="larger than 128 MiB"):
         read_json(tmp_path / "x.json")
 
 

@@ -16,6 +16,7 @@ from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.json_files import children, read_json
 
 # What TFDS calls CoOp's datasets; it has neither FGVCAircraft nor UCF101's frames.
 TFDS_NAMES = {
@@ -36,6 +37,7 @@ TFDS_NAMES = {
 DEFAULT_DIR = "~/tensorflow_datasets"
 FILE_NAME_FEATURES = ("file_name", "image/file_name", "filename", "id")
 MISSING_SHARE = 0.01  # of CoOp's images that TFDS may lack; its SUN397 lacks two of 39700
+TFDS = "tensorflow_datasets."
 log = logging.getLogger(__name__)
 
 
@@ -108,6 +110,7 @@ def open_prepared(name: str, tfds_dir: str) -> Any:
             f"an environment of its own because this needs TensorFlow:\n{_commands(name, base)}"
         )
     newest = max(versions, key=lambda path: [int(n) for n in path.name.split(".") if n.isdecimal()])
+    _check_features(newest / "features.json")
     builder = tfds.builder_from_directory(newest)
     if builder.info.file_format.value != "array_record":
         raise DataError(
@@ -115,6 +118,24 @@ def open_prepared(name: str, tfds_dir: str) -> Any:
             f"be read. Prepare it as array_record:\n{_commands(name, base)}"
         )
     return builder
+
+
+def _check_features(path: Path) -> None:
+    """Refuses features of other packages than TFDS: it imports whatever module they name.
+
+    Raises:
+        DataError: naming the module.
+    """
+    try:
+        level = [read_json(path)]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); prepare the dataset again.") from error
+    while level:
+        for value in level:
+            name = value.get("pythonClassName", TFDS) if isinstance(value, dict) else TFDS
+            if not str(name).startswith(TFDS):
+                raise DataError(f"{path} names {name!r:.100}, which is no feature of TFDS.")
+        level = [child for value in level for child in children(value)]
 
 
 def join_split(records: Sequence[Item], split: Splits | None) -> Splits | None:

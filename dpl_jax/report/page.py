@@ -19,6 +19,7 @@ from dpl_jax.report.figures import report_style
 from dpl_jax.report.parts import Table
 from dpl_jax.report.sections import sections
 from dpl_jax.run_folder import config_differences
+from dpl_jax.run_links import refuse_links
 
 
 class Tile(NamedTuple):
@@ -40,8 +41,10 @@ def write_report(run: str | os.PathLike[str]) -> Path:
       The page's path.
 
     Raises:
-      RunFolderError: when it is no run folder, or one of its files is damaged.
+      RunFolderError: when it is no run folder, one of its files is damaged, or a link in it leads
+        elsewhere.
     """
+    refuse_links(Path(run))
     contents = read_contents(Path(run))
     with report_style():
         parts = sections(contents)

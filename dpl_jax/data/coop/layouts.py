@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dpl_jax.data.coop import imagenet, readers
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_class_folders
-from dpl_jax.data.coop.split_file import read_split
+from dpl_jax.data.coop.split_file import check_inside, read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Dataset, build_dataset
 from dpl_jax.data.templates import TEMPLATES
@@ -73,6 +73,8 @@ def read_coop(name: str, root: str = "", split_file: str = "") -> Dataset:
         splits, origin, built = read_split(listed, images), str(listed.name), False
     else:
         splits, origin, built = list_without_split_file(name, folder, images)
+        for item in (*splits.train, *splits.val, *splits.test):
+            check_inside(f"{folder}: a list of {name}", images, item.name)
     return build_dataset(
         name,
         train=splits.train,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from scipy.io import loadmat
-
+from dpl_jax import limits
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, split_train
+from dpl_jax.data.coop.matlab import read_row
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
 from dpl_jax.json_files import parse_json
+from dpl_jax.regular_files import read_bytes
 
 # CoOp's class names where they differ from the folders'.
 CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")
@@ -50,13 +52,16 @@ def read_pets(folder: Path, images: Path) -> Splits:
 
 def read_cars(folder: Path) -> Splits:
     """StanfordCars: MATLAB annotations; "Audi S4 Sedan 2012" is named "2012 Audi S4 Sedan"."""
-    spellings = [str(name[0]) for name in _mat(folder / "devkit" / "cars_meta.mat", "class_names")]
+    meta = read_row(folder / "devkit" / "cars_meta.mat", "class_names")
+    with _understood(folder):
+        spellings = [str(name[0]) for name in meta]
 
     def read(images: str, annotations: Path) -> list[Item]:
         items = []
-        for row in _mat(annotations, "annotations"):
-            label, name = int(row["class"][0, 0]) - 1, f"{images}/{row['fname'][0]}"
-            model, _, year = spellings[label].rpartition(" ")
+        for row in read_row(annotations, "annotations"):
+            with _understood(folder):
+                label, name = int(row["class"][0, 0]) - 1, f"{images}/{row['fname'][0]}"
+                model, _, year = dict(enumerate(spellings))[label].rpartition(" ")
             items.append(Item(folder / name, label, f"{year} {model}", name))
         return items
 
@@ -70,9 +75,10 @@ def read_flowers(folder: Path, images: Path) -> Splits:
     """OxfordFlowers: ``imagelabels.mat`` and the names in ``cat_to_name.json``, both from 1."""
     names = read_text(folder / "cat_to_name.json", parse_json)
     classes: dict[int, list[Item]] = {}
-    for number, value in enumerate(_mat(folder / "imagelabels.mat", "labels"), start=1):
-        label, name = int(value), f"image_{number:05d}.jpg"
-        item = Item(images / name, label - 1, str(names[str(label)]), name)
+    for number, value in enumerate(read_row(folder / "imagelabels.mat", "labels"), start=1):
+        with _understood(folder):
+            label, name = int(value), f"image_{number:05d}.jpg"
+            item = Item(images / name, label - 1, str(names[str(label)]), name)
         classes.setdefault(label, []).append(item)
     return split_classes(list(classes.values()), random.Random(SPLIT_SEED))
 
@@ -153,7 +159,7 @@ def read_text(path: Path, parse: Callable[[str], T]) -> T:
         DataError: it cannot be read or parsed.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(read_bytes(path, limits.TEXT_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataNotFoundError(
             f"There is no {path}. Without CoOp's split file the dataset's own annotations are "
@@ -163,14 +169,12 @@ def read_text(path: Path, parse: Callable[[str], T]) -> T:
         raise DataError(f"{path} cannot be read ({error}); get it again.") from error
 
 
-def _mat(path: Path, field: str) -> Any:
-    """Returns one row vector of a MATLAB file."""
-    if not path.is_file():
-        raise DataNotFoundError(
-            f"There is no {path}. Without CoOp's split file the dataset's own annotations are "
-            "needed: see docs/datasets.md."
-        )
+@contextlib.contextmanager
+def _understood(folder: Path) -> Iterator[None]:
+    """Values of other types than the annotations have, and numbers of classes that are none."""
     try:
-        return loadmat(path)[field][0]
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
-        raise DataError(f"{path} is not the MATLAB file it should be ({error}).") from error
+        yield
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"The annotations in {folder} make no sense ({error!r:.200}).") from error

@@ -16,7 +16,7 @@ def read_split(path: Path, images: Path) -> Splits:
 
     Args:
         path: the JSON file, {"train" | "val" | "test": [[path, label, class name], ...]}.
-        images: the folder that its paths are relative to. Nothing outside it is ever opened.
+        images: the folder that its paths are relative to. No path may lead out of it.
 
     Raises:
         DataNotFoundError: there is no such file.
@@ -61,12 +61,24 @@ def _item(row: Any, path: Path, images: Path) -> Item:
         raise DataError(f"{path}: {row!r:.200} is not a [path, label, class name] row.")
     name, label, classname = row
     inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name:
-        raise DataError(
-            f"{path} points outside the image folder: {name!r}. Paths must be relative to "
-            f"{images} and stay in it; get the split file from a source you trust."
-        )
+    check_inside(str(path), images, name)
     return Item(images / inside, label, classname, str(inside))
+
+
+def check_inside(where: str, images: Path, name: str) -> None:
+    """Refuses the name of an image that leads out of the image folder.
+
+    Links within the folder are followed: who made the folder may keep images elsewhere.
+
+    Raises:
+        DataError: naming ``where`` the name stands.
+    """
+    inside = PurePosixPath(name)
+    if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
+        raise DataError(
+            f"{where} points outside the image folder: {name!r}. Paths must be relative to "
+            f"{images} and stay in it; get the file from a source you trust."
+        )
 
 
 def _is_row(row: Any) -> bool:
