@@ -76,7 +76,7 @@ def finish_axes(axes: Axes) -> None:
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes ``path``.png and ``path``.svg; works without a display."""
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined] # names may hold a dollar sign
+        text.set_parse_math(False)  # names may hold a dollar sign
     for suffix in ("png", "svg"):
         with write_file(Path(f"{os.fspath(path)}.{suffix}")) as file:
             figure.savefig(file, format=suffix, dpi=PNG_DPI)
