@@ -1,6 +1,8 @@
 """Runs a command of the documentation in this process, as its own program would run."""
 
+import itertools
 import logging
+import re
 import runpy
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,12 +15,16 @@ from dpl_jax import cli
 from dpl_jax.config import check_config
 from tests.docs.markdown import ROOT
 
+ENVIRONMENT = re.compile("[A-Z_]+=")
 MODULES = ("dpl_jax.data", "dpl_jax.results")
 
 
 def program(words: Sequence[str]) -> tuple[str, list[str]] | None:
-    """What a command starts, ``launch/NAME.py`` or a module, and its arguments; else None."""
-    match list(words):
+    """What a command starts, ``launch/NAME.py`` or a module, and its arguments; else None.
+
+    Environment variables before it are passed over: this process has read them already.
+    """
+    match list(itertools.dropwhile(ENVIRONMENT.match, words)):
         case ["python", "-m", module, *arguments] if module in MODULES:
             return module, arguments
         case ["python", launcher, *arguments] if (ROOT / launcher).is_file():

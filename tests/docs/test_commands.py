@@ -29,6 +29,7 @@ NOT_RUN = {
 }
 # What takes minutes, or files that are not here, is parsed only.
 PARSED_ONLY = {
+    "launch/sweep.py": "starts many jobs, each a process of its own; tests/sweep/ runs it",
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
     "launch/pretrain.py": "minutes; tests/test_pretrain_train.py runs it",
 }
@@ -36,7 +37,7 @@ PARSED_ONLY = {
 SMALL = (
     *("--config.clip.path=tiny", "--config.clip.revision=", "--config.data.shots=1"),
     *("--config.search.epochs=1", "--config.train.epochs=1"),
-    *("--config.search.max_context_length=2", "--config.report=False"),
+    *("--config.search.max_context_length=2", "--config.report=False", "--config.devices=0"),
 )
 SMALLER = {
     "launch/ablate.py": ("--config.ablate.max_context_length=2", "--config.ablate.seeds=1"),
