@@ -56,7 +56,7 @@ notebooks: $(INSTALLED_DEV)  ## run the notebooks again and store their outputs
 
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(INSTALLED_DOCS)  ## build the documentation, build/site/index.html
-	$(BIN) -m mkdocs build --strict --quiet
+	$(BIN) -m mkdocs build --strict
 
 docs-serve: $(INSTALLED_DOCS)  ## show the documentation on a local port while it is written
 	$(BIN) -m mkdocs serve
