@@ -1,0 +1,43 @@
+"""The examples pass their linters, and the Slurm script puts back what asks for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SCRIPT = EXAMPLES / "slurm.sh"
+
+
+def tool(name):
+    """A linter of the dev extra, beside the Python or on the path."""
+    folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    found = shutil.which(name, path=folders)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.mark.parametrize(
+    "command", [("shellcheck", str(SCRIPT)), ("hadolint", str(EXAMPLES / "Containerfile"))]
+)
+def test_a_linter_finds_nothing(command):
+    done = subprocess.run([tool(command[0]), *command[1:]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (75, True)])
+def test_only_a_run_with_a_checkpoint_goes_back_to_the_queue(code, requeued, tmp_path):
+    for name, line in (("srun", '"$@"'), ("scontrol", f'echo "$@" > "{tmp_path}/asked"')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "SLURM_JOB_ID": "7"}
+    command = ["bash", str(SCRIPT), "bash", "-c", f"exit {code}"]
+    assert subprocess.run(command, env=environment).returncode == code
+    asked = tmp_path / "asked"
+    assert asked.exists() == requeued
+    assert not requeued or asked.read_text() == "requeue 7\n"
