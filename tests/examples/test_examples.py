@@ -41,3 +41,25 @@ def test_only_a_run_with_a_checkpoint_goes_back_to_the_queue(code, requeued, tmp
     asked = tmp_path / "asked"
     assert asked.exists() == requeued
     assert not requeued or asked.read_text() == "requeue 7\n"
+
+
+def test_the_job_is_one_that_kubernetes_takes():
+    validate = pytest.importorskip("kubernetes_validate")
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((EXAMPLES / "kubernetes-job.yaml").read_text())
+    validate.validate(job, "1.31", strict=True)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    line = container["args"][0].replace("exec", "echo", 1)
+    environment = os.environ | {"JOB_COMPLETION_INDEX": "2"}
+    command = [*container["command"], line]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    given = said.stdout.split()
+    assert given[:2] == ["dpl-search", "--config=caltech101:seed=3"]
+    assert given[-1] == "--workdir=/work/runs/seed3"
+
+
+def test_the_job_is_tidy():
+    rules = "{extends: default, rules: {document-start: disable, line-length: {max: 100}}}"
+    command = [tool("yamllint"), "--strict", "-d", rules, str(EXAMPLES / "kubernetes-job.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
