@@ -34,6 +34,7 @@ from dpl_jax.checkpoint_manifest import (
 )
 from dpl_jax.errors import CheckpointError
 from dpl_jax.json_files import to_json
+from dpl_jax.machines import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ class Checkpoints:
         self._orbax: ocp.training.Checkpointer | None = None
         self._pending: tuple[int, ocp.AsyncResponse[bool]] | None = None
         self._saved: set[int] = set()
+        if not is_first():
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
@@ -79,6 +82,7 @@ class Checkpoints:
     def save(self, step: int, tree: Any, metadata: Mapping[str, Any]) -> None:
         """Starts saving ``tree`` (of arrays) and ``metadata`` (JSON values) in the background.
 
+        Of several processes all have to call this, and to see the folder; Orbax shares the work.
         The arrays are copied before this returns, so they may be donated at once. A step that
         this object has saved or restored before is not saved again.
 
@@ -106,11 +110,14 @@ class Checkpoints:
             raise self._give_up(step, error) from error
         if response is not None:
             self._pending = (step, response)
+        if several():
+            self.wait()  # what processes say to each other in the background gets in the way
 
     def restore_latest(self, target: Any) -> Restored | None:
         """Restores the newest good checkpoint into the structure and shardings of ``target``.
 
-        Damaged ones are skipped with a warning and renamed to ``STEP.damaged``.
+        Damaged ones are skipped with a warning and renamed to ``STEP.damaged``. Of several
+        processes all have to call this, and to see the folder.
 
         Args:
           target: a tree of jax.Array, jax.ShapeDtypeStruct or np.ndarray.
@@ -123,6 +130,12 @@ class Checkpoints:
         """
         self.wait()
         stored = _newest_good(self.folder)
+        step_of_first = only_first(lambda: None if stored is None else stored[0])
+        if step_of_first != (None if stored is None else stored[0]):
+            raise CheckpointError(
+                f"This process does not see the same checkpoints in {self.folder} as process 0. "
+                "All have to see the folder of the run."
+            )
         if stored is None:
             return None
         step, arrays, metadata = stored
@@ -199,7 +212,7 @@ class Checkpoints:
 
     def _set_aside(self, newer_than: int) -> None:
         damaged = [step for step in _steps(self.folder) if step > newer_than]
-        for step in damaged if jax.process_index() == 0 else []:
+        for step in damaged if is_first() else []:
             aside = self.folder / f"{step}.damaged"
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)
@@ -223,8 +236,21 @@ class Checkpoints:
 
     def _remove_leftovers(self) -> None:
         """Removes the temporary folders of saves that never ended."""
+        if not is_first():
+            return
         for leftover in self.folder.glob("*.orbax-checkpoint-tmp*"):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _alone() -> ocp.Context:
+    """Orbax's settings for reading: each process for itself, as if it were the only one."""
+    context = ocp.Context()
+    if jax.process_count() > 1:
+        process = jax.process_index()
+        context.multiprocessing.primary_host = process
+        context.multiprocessing.active_processes = {process}
+        context.multiprocessing.barrier_sync_key_prefix = f"process_{process}"
+    return context
 
 
 def load(path: str | os.PathLike[str]) -> Restored:
@@ -289,13 +315,15 @@ def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
 def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
     """Reads and verifies one checkpoint; raises whatever the damage leads to."""
     _check_store(path / STATE)
-    custom = ocp.metadata(path).custom_metadata
+    with _alone():
+        custom = ocp.metadata(path).custom_metadata
     step = int(path.name)
     manifest = check_manifest((custom or {}).get("dpl_jax"), step)
     arrays = empty_arrays(manifest)
     filled = {name: array for name, array in arrays.items() if array.size}
     if filled:
-        loaded, _ = named_leaves(ocp.load(path, nest(filled), checkpointable_name=STATE))
+        with _alone():
+            loaded, _ = named_leaves(ocp.load(path, nest(filled), checkpointable_name=STATE))
         arrays |= {name: np.asarray(leaf) for name, leaf in loaded.items()}
     check_arrays(manifest, arrays)
     return step, arrays, manifest["metadata"]

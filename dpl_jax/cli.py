@@ -6,17 +6,20 @@ import contextlib
 import functools
 import itertools
 import logging
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
+import jax
 from absl import app, flags
 from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
+from dpl_jax import machines
 from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
@@ -63,6 +66,18 @@ def apply_settings(config: ConfigDict, settings: Sequence[str]) -> None:
         raise ConfigError(f"--set: {_words(error)}") from error
     if len(rest) > 1:
         raise ConfigError(f"--set: {rest[1]!r} is not understood; write --set=search.epochs=20")
+
+
+def define_machines() -> None:
+    """Defines the flags that make several processes, on one machine or many, one run."""
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "host:port of process 0, where all processes meet; or auto, as SLURM, Open MPI or "
+        "Kubernetes say.",
+    )
+    flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
+    flags.DEFINE_integer("process_id", None, "Number of this one, from 0.", lower_bound=0)
 
 
 def choose_workdir(default: str | Path) -> Path:
@@ -179,7 +194,13 @@ def _call(main: Callable[[], None]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging_levels.set_verbosity(logging_levels.WARNING)  # else JAX tells of absent TPUs
     with _one_message():
-        main()
+        if "coordinator" in flags.FLAGS and (coordinator := flags.FLAGS.coordinator):
+            machines.join(coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id)
+        with contextlib.ExitStack() as stack:
+            if not machines.is_first():
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stdout(nowhere))
+            main()
 
 
 @contextlib.contextmanager
@@ -197,4 +218,19 @@ def _one_message() -> Iterator[None]:
         print("Interrupted. What was saved before is whole.", file=sys.stderr)
         sys.exit(EXIT_CODES[signal.SIGINT])
     except DplError as error:
-        sys.exit(f"error: {printable(str(error), kept=LINES)}")
+        _end_with(f"error: {printable(str(error), kept=LINES)}")
+    except jax.errors.JaxRuntimeError as error:
+        if not machines.several():
+            raise
+        _end_with(
+            f"error: Process {jax.process_index()} has lost another one ({error}). See what that "
+            "one has said; the same command in all of them goes on from the last checkpoint."
+        )
+
+
+def _end_with(message: str) -> NoReturn:
+    """Ends with exit code 1; of several processes at once, for the others would wait for it."""
+    if machines.several():
+        print(message, file=sys.stderr)
+        machines.leave(1)
+    sys.exit(message)

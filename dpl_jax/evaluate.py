@@ -31,6 +31,7 @@ from dpl_jax.logits import (
     mixed,
     text_features,
 )
+from dpl_jax.machines import gather_parts, is_first, own_part
 from dpl_jax.mesh import data_mesh
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
@@ -102,7 +103,7 @@ def load_trained(run: Path) -> Trained:
             f"{run} has no results.json, so it has not finished; start its command again with "
             f"--workdir={run} and it goes on where it stopped."
         )
-    clip = load_on(data_mesh(config.get("devices", 0)), config)
+    clip = load_on(data_mesh(config.get("devices", 0), processes=1), config)
     tree = checkpoints.load(run).tree
     params = jax.tree.map(jnp.asarray, tree["params"])
     if "alphas" not in params:
@@ -156,6 +157,8 @@ def evaluate(
     found = predict(trained.clip, dataset, items, methods, trained.config)
     scores = {method: score(logits, found.labels) for method, logits in found.logits.items()}
     result = {"images": len(found.labels), "sha256": list_hash(items), **scores}
+    if not is_first():
+        return result
     name = split if other is None else f"{dataset.name}-{data.classes}-{split}"
     predictions = as_predictions(found, dataset, split, data)
     with explained_writes(run), lock_folder(run, wait=True):  # others may evaluate it too
@@ -221,6 +224,8 @@ def encode(
 ) -> Encoded:
     """Image features by several encoders in one pass over the images, read ahead in batches.
 
+    Of several processes each reads and encodes its part of the images, and all get the whole.
+
     Args:
       clip: a frozen CLIP, for its test transform.
       items: images.
@@ -233,17 +238,19 @@ def encode(
     reads: list[np.ndarray] = []
     data, size = config.data, config.evaluate.batch_size
     reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
-    with progress(len(items), "evaluate", config.progress) as bar:
-        for batch in evaluation_batches(items, preprocessing, size, **reading):
+    own = items[own_part(len(items))]
+    with progress(len(own), "evaluate", config.progress if is_first() else "off") as bar:
+        for batch in evaluation_batches(own, preprocessing, size, **reading):
             read = batch.weights > 0  # (B,)
             images = normalise(jnp.asarray(batch.images), preprocessing.mean, preprocessing.std)
             for name, encoder in encoders.items():
                 features[name].append(np.asarray(encoder(images))[read])
             labels.append(batch.labels[read])
             reads.append(read)
-            bar.update(min(len(labels) * size, len(items)))
+            bar.update(min(len(labels) * size, len(own)))
     joined = {name: np.concatenate(batches) for name, batches in features.items()}
-    return Encoded(joined, np.concatenate(labels), np.concatenate(reads)[: len(items)])
+    joined, of_read = gather_parts((joined, np.concatenate(labels)), len(items))
+    return Encoded(joined, of_read, gather_parts(np.concatenate(reads)[: len(own)], len(items)))
 
 
 def as_predictions(found: Predicted, dataset: Dataset, split: str, data: ConfigDict) -> Predictions:

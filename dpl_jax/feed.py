@@ -24,6 +24,7 @@ from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
 from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.machines import gather_parts, own_part, parts
 from dpl_jax.mesh import replicate
 
 Array: TypeAlias = jax.Array | np.ndarray
@@ -79,11 +80,22 @@ class Feed:
             for start in range(0, len(order), steps):
                 yield self.resident, replicate(order[start : start + steps], self.mesh)
             return
-        batches = _host_batches(self, order)
+        size = order.shape[1]
+        batches = _host_batches(self, order[:, own_part(size)])
         while batch := list(itertools.islice(batches, steps)):
-            images = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batch)
-            indices = np.arange(len(images), dtype=np.int32).reshape(len(batch), -1)  # (steps, B)
-            yield replicate((images, indices), self.mesh)
+            own = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batch)
+            images = gather_parts(own, size)  # of one process after the other
+            yield replicate((images, _positions(len(batch), size)), self.mesh)
+
+
+def _positions(steps: int, size: int) -> np.ndarray:
+    """(steps, B) where each step's images are: each process has read its part of every step."""
+    start, columns = 0, []
+    for part in parts(size):
+        width = part.stop - part.start
+        columns.append(start + np.arange(steps * width, dtype=np.int32).reshape(steps, width))
+        start += steps * width
+    return np.concatenate(columns, axis=1)
 
 
 def chunk_steps(order: np.ndarray, *feeds: Feed) -> int:
@@ -101,6 +113,8 @@ def open_feed(
 ) -> Feed:
     """Decodes the images onto the device if they fit ``data.device_memory_mb``.
 
+    Of several processes each reads its part of them, and all get the whole.
+
     Args:
       items: of one split.
       preprocessing: the test transform.
@@ -113,7 +127,10 @@ def open_feed(
     fits = canvas_megabytes(len(items), side) <= data.device_memory_mb
     if not fits and data.skip_unreadable:
         items = _readable(items, data)
-    resident = replicate(_decode(items, preprocessing, data, crop), mesh) if fits else None
+    resident = None
+    if fits:
+        own = _decode(items[own_part(len(items))], preprocessing, data, crop)
+        resident = replicate(gather_parts(own, len(items)), mesh)
     return Feed(items, preprocessing, data, crop, resident, mesh)
 
 

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dpl_jax.checkpoints import Checkpoints
 from dpl_jax.errors import Interrupted
 from dpl_jax.interrupts import EXIT_CODES, stop_signals
+from dpl_jax.machines import any_of
 from dpl_jax.metrics_log import (
     append_metrics,
     json_row,
@@ -94,12 +95,14 @@ def run_epochs(
                     row = json_row(row | describe(state))
                     tell_row(row)
                     done = done.after_epoch()
-                if stop.signal or _is_due(done, epochs, config.checkpoint):
+                asked = any_of(stop.signal or 0)  # processes stop together
+                if asked or _is_due(done, epochs, config.checkpoint):
                     metadata = done.to_metadata() | {"order_seed": config.seed, "row": row}
                     checkpoints.save(int(state.step), state, metadata)
-                if stop.signal:
+                if asked:
                     checkpoints.wait()
-                    raise _interrupted(run, stop.signal, int(state.step), done, epochs)
+                    by = signal.Signals(asked)
+                    raise _interrupted(run, by, int(state.step), done, epochs)
     return state
 
 
@@ -116,11 +119,13 @@ def _resume(
     """The newest good checkpoint, what it has done and its last epoch's row; or the start."""
     restored = checkpoints.restore_latest(state)
     if restored is None:
-        truncate_metrics(run, ())
+        if run.writes:
+            truncate_metrics(run, ())
         return state, START, None
     done, row = Position.from_metadata(restored.metadata), restored.metadata.get("row")
     ends = [epoch * steps_per_epoch for epoch in range(1, done.epoch + 1)]
-    truncate_metrics(run, ends, row)
+    if run.writes:
+        truncate_metrics(run, ends, row)
     return restored.tree, done, row
 
 
@@ -129,6 +134,9 @@ def _rows(
     run: RunFolder, config: ConfigDict, kind: str, epochs: int, state: State, done: Position
 ) -> Iterator[TellRow]:
     """Yields a function that writes the row of an epoch to all places and shows its progress."""
+    if not run.writes:
+        yield lambda row: None
+        return
     with (
         progress(epochs, kind, config.progress, start=done.epoch) as bar,
         tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,

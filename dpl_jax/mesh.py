@@ -20,11 +20,12 @@ from dpl_jax.errors import ConfigError
 DATA = "data"
 
 
-def data_mesh(devices: int) -> Mesh | None:
+def data_mesh(devices: int, processes: int | None = None) -> Mesh | None:
     """The mesh of a run, or None where one device does everything.
 
     Args:
       devices: how many of each process; 0 for all, of which a CPU counts as one.
+      processes: 1 for the devices of this process alone; None for those of all.
 
     Raises:
       ConfigError: when a process has fewer.
@@ -37,8 +38,9 @@ def data_mesh(devices: int) -> Mesh | None:
             "there are; with JAX_NUM_CPU_DEVICES=N in the environment a CPU counts as N."
         )
     everywhere: list[jax.Device] = []
-    for process in range(jax.process_count()):
-        everywhere += jax.local_devices(process)[:count]
+    numbers = range(jax.process_count()) if processes is None else [jax.process_index()]
+    for number in numbers:
+        everywhere += jax.local_devices(number)[:count]
     if len(everywhere) == 1:
         return None
     return jax.make_mesh((len(everywhere),), (DATA,), (AxisType.Auto,), devices=everywhere)

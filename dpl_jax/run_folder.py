@@ -24,6 +24,7 @@ from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.json_files import read_json, remove_leftovers, to_json, write_json
+from dpl_jax.machines import only_first
 from dpl_jax.run_links import refuse_links
 
 LOG = logging.getLogger(__name__)
@@ -51,12 +52,17 @@ class RunFolder:
 
     path: Path
     resumed: bool  # the folder held a config before, so there may be something to go on from
-    lock: TextIO
+    lock: TextIO | None  # None in all but the first of several processes, which write nothing
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the folder; of several, only the first does."""
+        return self.lock is not None
 
     @property
     def root(self) -> Path:
         """The folder that was opened; ``path`` may be a part of it, such as a group of members."""
-        return Path(self.lock.name).parent
+        return self.path if self.lock is None else Path(self.lock.name).parent
 
     @property
     def results(self) -> Path:
@@ -85,7 +91,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Gives the folder free for other processes."""
-        self.lock.close()
+        if self.lock is not None:
+            self.lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -111,6 +118,8 @@ def open_run(
 ) -> RunFolder:
     """Creates a run folder, or opens an existing one to resume it, and locks it.
 
+    Of several processes the first does so, and the others learn of it.
+
     Args:
       workdir: the folder; None makes a new ``root/name-kind-date-time``.
       kind: "search", "train", ...; a folder is resumed by the same kind of job only.
@@ -126,9 +135,30 @@ def open_run(
         another kind of job, its config differs in a field that changes the result, or a link in it
         leads elsewhere.
     """
+    opened: list[RunFolder] = []
+
+    def open_here() -> list[Any]:
+        named = Path(root), f"{name}-{kind}"
+        opened.append(_open(workdir, *named, kind, config, harmless, extends))
+        return [str(opened[0].path), opened[0].resumed]
+
+    path, resumed = only_first(open_here)
+    return opened[0] if opened else RunFolder(Path(path), resumed, lock=None)
+
+
+def _open(
+    workdir: str | os.PathLike[str] | None,
+    root: Path,
+    name: str,
+    kind: str,
+    config: ConfigDict,
+    harmless: tuple[str, ...],
+    extends: str,
+) -> RunFolder:
+    """Opens ``workdir``, or a new folder in ``root``."""
     path = Path(workdir) if workdir is not None else None
     try:
-        path = _named_folder(Path(root), f"{name}-{kind}") if path is None else path
+        path = _named_folder(root, name) if path is None else path
         path.mkdir(parents=True, exist_ok=True)
         refuse_links(path)
         lock = lock_folder(path)

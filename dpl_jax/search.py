@@ -46,9 +46,12 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     with open_run(
         workdir, "search", config, name=run_name(config), harmless=("train",), extends="search"
     ) as run:
-        save_lists(run.path, inputs.full, inputs.sampled)
+        if run.writes:
+            save_lists(run.path, inputs.full, inputs.sampled)
         state = search_epochs(run, config, inputs)
         lengths = chosen_lengths(config, inputs, state)
+        if not run.writes:
+            return run.path
         alphas = finished_alphas(state.params["alphas"], config.search)
         save_configuration(run.configuration, lengths, alphas)
         last = read_metrics(run)[-1]

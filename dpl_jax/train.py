@@ -60,9 +60,12 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     with open_run(
         workdir, "train", config, name=run_name(config), harmless=("search",), extends="train"
     ) as run:
-        save_lists(run.path, inputs.full, inputs.sampled)
-        save_lengths(run.configuration, lengths)
+        if run.writes:
+            save_lists(run.path, inputs.full, inputs.sampled)
+            save_lengths(run.configuration, lengths)
         train_epochs(run, config, inputs, lengths, supernet)
+        if not run.writes:
+            return run.path
         last = read_metrics(run)[-1]
         trained = {
             "kind": "train",

@@ -13,6 +13,7 @@ from dpl_jax.table import print_table
 RUN = flags.DEFINE_string("run", None, "Folder of a finished search or training.", required=True)
 CONFIG = cli.define_config()
 SPLIT = flags.DEFINE_string("split", "test", "test; or train or val, the run's few-shot images.")
+cli.define_machines()
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from dpl_jax.search import search
 
 CONFIG = cli.define_config()
 WORKDIR = cli.define_workdir()
+cli.define_machines()
 
 
 def main() -> None:

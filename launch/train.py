@@ -18,6 +18,7 @@ SEARCH = flags.DEFINE_string("search", None, "Folder of a finished search.")
 LENGTHS = flags.DEFINE_string(
     "lengths", None, 'JSON file of lengths: {"image": [one a layer], "text": [..]}.'
 )
+cli.define_machines()
 flags.mark_flags_as_mutual_exclusive(["search", "lengths"], required=True)
 
 
