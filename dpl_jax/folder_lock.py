@@ -75,7 +75,8 @@ def _open(path: Path) -> TextIO:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(f"{path} is not a regular file")
-    return os.fdopen(handle, "a+", encoding="utf-8")
+    # Opened by its path, which the file then has for a name: RunFolder.root reads it.
+    return open(path, "a+", encoding="utf-8", opener=lambda *_: handle)
 
 
 def _holder(file: TextIO) -> str:
