@@ -1,6 +1,7 @@
 """Writes a trained run to a small folder that stands alone.
 
 python launch/export.py RUN OUT
+python launch/export.py RUN OUT --program --onnx     # for JAX alone, and for ONNX Runtime
 """
 
 from absl import flags
@@ -13,11 +14,19 @@ from dpl_jax.export import export_folder
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)
 OUT = flags.DEFINE_string("out", None, "The folder to make.", required=True)
 INCLUDE_CLIP = flags.DEFINE_bool("include_clip", False, "Copy the frozen CLIP's files too.")
+PROGRAM = flags.DEFINE_bool("program", False, "Also write a program that needs JAX alone.")
+ONNX = flags.DEFINE_bool("onnx", False, "Also write an ONNX model.")
 
 
 def main() -> None:
     """Exports the run."""
-    out = export_folder(Classifier.load(RUN.value), OUT.value, include_clip=INCLUDE_CLIP.value)
+    out = export_folder(
+        Classifier.load(RUN.value),
+        OUT.value,
+        include_clip=INCLUDE_CLIP.value,
+        program=PROGRAM.value,
+        onnx=ONNX.value,
+    )
     print(f"Exported to {out}")
     print(f"Next: {command('predict')} {out} IMAGE_OR_FOLDER...")
 

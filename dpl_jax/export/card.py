@@ -15,12 +15,16 @@ TAGS = ["clip", "prompt-learning", "few-shot", "image-classification"]
 SHOWN_CLASSES = 200
 
 
-def model_card(classifier: Classifier, name: str) -> str:
+def model_card(
+    classifier: Classifier, name: str, *, program: bool = False, onnx: bool = False
+) -> str:
     """The card's text.
 
     Args:
       classifier: to be described.
       name: what the card calls it.
+      program: whether the program for JAX alone is there.
+      onnx: whether the ONNX model is there.
     """
     results, classes = classifier.results, [printable(one) for one in classifier.classnames]
     body = jinja2.Environment(
@@ -41,6 +45,9 @@ def model_card(classifier: Classifier, name: str) -> str:
         classes=classes[:SHOWN_CLASSES],
         more=max(len(classes) - SHOWN_CLASSES, 0),
         count=len(classes),
+        preprocessing=classifier.preprocessing,
+        program=program,
+        onnx=onnx,
     )
 
 

@@ -1,6 +1,7 @@
 """A trained run as a small folder that stands alone, and back.
 
-    OUT/classifier.json  prompts.safetensors  results.json  README.md  clip/ (if asked for)
+    OUT/classifier.json  prompts.safetensors  results.json  README.md
+    and if asked for: clip/  program.bin  program.npz  model.onnx
 
 The frozen CLIP is named by its id, revision and the hash of its weights; it is not copied unless
 asked for.
@@ -28,6 +29,8 @@ from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError
 from dpl_jax.export.card import model_card
+from dpl_jax.export.onnx_model import write_onnx
+from dpl_jax.export.program import write_program
 from dpl_jax.input_checks import (
     check_alphas,
     check_classnames,
@@ -68,7 +71,12 @@ class Exported(NamedTuple):
 
 
 def export_folder(
-    classifier: Classifier, out: str | os.PathLike[str], *, include_clip: bool = False
+    classifier: Classifier,
+    out: str | os.PathLike[str],
+    *,
+    include_clip: bool = False,
+    program: bool = False,
+    onnx: bool = False,
 ) -> Path:
     """Writes a classifier to a new folder, whole or not at all.
 
@@ -76,9 +84,12 @@ def export_folder(
       classifier: of a run.
       out: the folder to make.
       include_clip: copy the frozen CLIP's files too, so that nothing else is needed.
+      program: also write what needs JAX alone, see :mod:`dpl_jax.export.program`.
+      onnx: also write an ONNX model, see :mod:`dpl_jax.export.onnx_model`.
 
     Raises:
       RunFolderError: when ``out`` exists, or cannot be written.
+      ConfigError: when an ONNX model cannot be made.
     """
     out = Path(out)
     with new_folder(out) as folder:
@@ -88,9 +99,14 @@ def export_folder(
         with write_file(folder / ARRAYS) as file:
             file.write(save(contiguous))
         write_json(folder / RESULTS, classifier.results)
-        write_text(folder / CARD, model_card(classifier, out.name))
+        card = model_card(classifier, out.name, program=program, onnx=onnx)
+        write_text(folder / CARD, card)
         if include_clip:
             copy_clip(classifier.clip, folder / CLIP)
+        if program:
+            write_program(classifier, folder)
+        if onnx:
+            write_onnx(classifier, folder)
     return out
 
 
