@@ -37,7 +37,7 @@ from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.run_folder import read_config
+from dpl_jax.run_folder import read_whole_config
 from dpl_jax.run_links import refuse_links
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing, load_on
@@ -97,7 +97,7 @@ def load_trained(run: Path) -> Trained:
       RunFolderError: when ``run`` is no run, or has not finished.
       CheckpointError: when it has no good checkpoint.
     """
-    config = read_config(run)
+    config = read_whole_config(run)
     if not (run / "results.json").is_file():
         raise RunFolderError(
             f"{run} has no results.json, so it has not finished; start its command again with "

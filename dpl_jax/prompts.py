@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dpl_jax import limits
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
@@ -199,12 +200,19 @@ def check_max_context_length(max_context_length: int) -> None:
 def check_lengths(lengths: Mapping[str, Any], config: ClipConfig, where: str) -> None:
     """Raises ConfigError unless ``lengths`` has one whole number >= 0 for every layer."""
     for tower in TOWERS:
-        values = np.asarray(lengths.get(tower, ()))
-        layers = config.layers[tower]
-        if values.shape != (layers,) or values.dtype.kind not in "iu" or (values < 0).any():
+        values, layers = lengths.get(tower, ()), config.layers[tower]
+        if isinstance(values, np.ndarray):
+            values = values.tolist()
+        if (
+            not isinstance(values, list | tuple)
+            or len(values) != layers
+            or any(type(value) is not int for value in values)
+            or not all(0 <= value <= limits.PROMPT_ROWS for value in values)
+        ):
             raise ConfigError(
-                f'{where}: lengths["{tower}"] must be {layers} whole numbers >= 0, one for each '
-                f"layer of the {tower} tower; found {lengths.get(tower)!r}."
+                f'{where}: lengths["{tower}"] must be {layers} whole numbers >= 0 (and at most '
+                f"{limits.PROMPT_ROWS}), one for each layer of the {tower} tower; found "
+                f"{values!r:.500}."
             )
 
 

@@ -20,6 +20,7 @@ from typing import Any, Self, TextIO
 
 from ml_collections import ConfigDict
 
+from dpl_jax.config import get_config
 from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.folder_lock import lock_folder
@@ -183,9 +184,35 @@ def read_config(run: str | os.PathLike[str], kind: str | None = None) -> ConfigD
     """Reads the config that a run was started with.
 
     Raises:
-      RunFolderError: when ``run`` is no run folder, or (with ``kind``) one of another kind.
+      RunFolderError: when ``run`` is no run folder, (with ``kind``) one of another kind, or it
+        has a setting that cannot be.
     """
-    return ConfigDict(_read_saved(Path(run), kind)["config"])
+    saved, where = _read_saved(Path(run), kind), Path(run) / "config.json"
+    try:
+        config = ConfigDict(saved["config"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunFolderError(f"{where} holds a setting that cannot be ({error!s:.200}).") from error
+    return config
+
+
+def read_whole_config(run: str | os.PathLike[str]) -> ConfigDict:
+    """As :func:`read_config`, of a run that may be a stranger's: every setting has its type.
+
+    A setting that an older version did not have may be missing, but not what names a run.
+
+    Raises:
+      RunFolderError: when ``run`` is no run folder, or a setting of it cannot be.
+    """
+    config, where = read_config(run), Path(run) / "config.json"
+    fields = _flatten(to_json(config.to_dict()))
+    for name, default in _flatten(to_json(get_config().to_dict())).items():
+        kinds = (float, int) if isinstance(default, float) else (type(default),)
+        needed = name == "seed" or name.startswith(("data.", "clip."))
+        if (name in fields or needed) and type(fields.get(name)) not in kinds:
+            raise RunFolderError(
+                f"{where}: {name} is {fields.get(name)!r:.100}, not {kinds[0].__name__}."
+            )
+    return config
 
 
 def check_same_config(

@@ -23,6 +23,8 @@ RESULTS = {
     "ablate": "ablation.json",
     "compare": "compare.json",
 }
+# Scores that are shares.
+SHARES = ("accuracy", "macro_f1", "calibration_error")
 # Settings that are columns of their own, differ between machines or change no result.
 COLUMNS_OF_THEIR_OWN = ("seed", "data.name", "data.classes", "data.shots", "data.template")
 IGNORED = (*HARMLESS, *COLUMNS_OF_THEIR_OWN, "data.root", "clip.path", "ablate", "compare")
@@ -97,7 +99,7 @@ def read_records(run: Path) -> list[Record]:
         raise NoResultsError("no run in it") from error
     except NoResultsError:
         raise
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise NoResultsError("files that cannot be read") from error
     if not records:
         raise NoResultsError("not evaluated")
@@ -116,7 +118,7 @@ def _is_run(folder: Path) -> bool:
     """Whether config.json is that of a run, not of a CLIP; one that is damaged counts as one."""
     try:
         saved = read_json(folder / "config.json")
-    except ValueError:
+    except (ValueError, OSError):
         return True
     return isinstance(saved, dict) and "kind" in saved
 
@@ -173,6 +175,11 @@ def _record(
     settings = flatten_dict(config.to_dict(), sep=".") | dict(found.settings)
     kept = {name: json.dumps(each) for name, each in settings.items() if not _in(name, ignored)}
     scores = {name: each for name, each in found.scores.items() if isinstance(each, float | int)}
+    cells = (*about.values(), found.seed, found.images)
+    if not all(each is None or isinstance(each, str | int | float) for each in cells):
+        raise TypeError("what tells of the run is no text and no number")
+    if not all(0 <= scores[name] <= 1 for name in SHARES if name in scores):
+        raise ValueError("scores reach from 0 to 1")
     return Record(run, found.seed, about, kept, found.images, scores)
 
 

@@ -13,7 +13,7 @@ from dpl_jax.json_files import read_json
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions
 from dpl_jax.prompts import TOWERS
-from dpl_jax.run_folder import read_config
+from dpl_jax.run_folder import read_whole_config
 
 KINDS = {"search": "Search for prompt lengths", "train": "Training of prompts"}
 
@@ -79,9 +79,9 @@ def read_contents(run: Path) -> Contents:
       RunFolderError: when it is none, one of another kind, or one of its files is damaged; the
         message names it.
     """
-    config = read_config(run)
+    config = read_whole_config(run)
     saved = _read(run / "config.json")
-    if saved.get("kind") not in KINDS:
+    if saved.get("kind") not in tuple(KINDS):
         raise RunFolderError(
             f"{run} holds a run of kind {saved.get('kind')!r}; a report is of a search or a "
             "training. Other jobs write their own tables and plots."

@@ -117,8 +117,12 @@ def read_sun(folder: Path, images: Path) -> Splits:
 def read_ucf(folder: Path, images: Path) -> Splits:
     """UCF101: lines "ApplyEyeMakeup/v_x.avi 1", the frame in ``Apply_Eye_Makeup/v_x.jpg``."""
     lists = folder / "ucfTrainTestlist"
-    classes = read_lines(lists / "classInd.txt", lambda line: line.split(" "))
-    labels = {action: int(number) - 1 for number, action in classes}
+
+    def parse_class(line: str) -> tuple[str, int]:
+        number, action = line.split(" ")
+        return action, int(number) - 1
+
+    labels = dict(read_lines(lists / "classInd.txt", parse_class))
 
     def parse(line: str) -> Item:
         action, _, video = line.split(" ")[0].partition("/")
