@@ -23,7 +23,7 @@ INSTALLED_DEV := $(VENV)/.installed-$(ACCELERATOR)-dev
 INSTALLED_PARITY := $(VENV)/.installed-parity
 INSTALLED_DOCS := $(VENV)/.installed-docs
 
-.PHONY: help demo test parity lint format types notebooks docs docs-serve bench clean
+.PHONY: help demo test parity lint format types notebooks docs docs-serve bench fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -63,6 +63,10 @@ docs-serve: $(INSTALLED_DOCS)  ## show the documentation on a local port while i
 
 bench: $(INSTALLED)  ## measure speed; BENCH_ARGS names what
 	$(BIN) -m benchmarks $(BENCH_ARGS)
+
+FUZZ_ARGS ?= --inputs=100000
+fuzz: $(INSTALLED_DEV)  ## feed mutated files to every parser; FUZZ_ARGS="--inputs=1000"
+	$(BIN) -m tests.hostile.fuzz $(FUZZ_ARGS)
 
 clean:  ## remove the environment, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from dpl_jax.json_files import write_file
+from dpl_jax.printable import LINES, printable
 from dpl_jax.statistics import mean_interval
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
@@ -76,6 +77,7 @@ def finish_axes(axes: Axes) -> None:
 def save_plot(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes ``path``.png and ``path``.svg; works without a display."""
     for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), kept=LINES))
         text.set_parse_math(False)  # names may hold a dollar sign
     for suffix in ("png", "svg"):
         with write_file(Path(f"{os.fspath(path)}.{suffix}")) as file:

@@ -17,8 +17,10 @@ from dpl_jax.run_folder import open_run
 
 IMG = "<img src=x onerror=\"document.title='owned'\">"
 SCRIPT = "<script>document.title='owned'</script>"
-FOLDERS = (IMG, "owl $x$ {{ 7 * 7 }}", "zebra")
-CLASSNAMES = (IMG, "owl $x$ {{ 7 * 7 }}", SCRIPT)
+# A folder cannot have a slash in its name, so its script is left open.
+OPEN = "owl $x$ {{ 7 * 7 }} <script>document.title='owned'"
+FOLDERS = (IMG, OPEN, "zebra")
+CLASSNAMES = (IMG, OPEN, SCRIPT)
 # Label, and probabilities by DPL: 4 of 6 are right; the last image is the most wrong, then image 1.
 PROBABILITIES = (
     (0, (0.9, 0.05, 0.05)),

@@ -54,13 +54,13 @@ def read_cars(folder: Path) -> Splits:
     """StanfordCars: MATLAB annotations; "Audi S4 Sedan 2012" is named "2012 Audi S4 Sedan"."""
     meta = read_row(folder / "devkit" / "cars_meta.mat", "class_names")
     with _understood(folder):
-        spellings = [str(name[0]) for name in meta]
+        spellings = [str(name) for name in meta]
 
     def read(images: str, annotations: Path) -> list[Item]:
         items = []
         for row in read_row(annotations, "annotations"):
             with _understood(folder):
-                label, name = int(row["class"][0, 0]) - 1, f"{images}/{row['fname'][0]}"
+                label, name = int(row["class"][0]) - 1, f"{images}/{row['fname']}"
                 model, _, year = dict(enumerate(spellings))[label].rpartition(" ")
             items.append(Item(folder / name, label, f"{year} {model}", name))
         return items
