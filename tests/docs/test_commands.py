@@ -25,12 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWa
 NOT_RUN = {
     "pip install": "installs packages",
     "make": "the tasks of the Makefile, which .ci/run runs",
+    "curl": "asks a server that the page has started",
     "tfds build": "downloads, and needs TensorFlow",
 }
 # What takes minutes, or files that are not here, is parsed only.
 PARSED_ONLY = {
     "launch/sweep.py": "starts many jobs, each a process of its own; tests/sweep/ runs it",
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
+    "launch/serve.py": "serves until it is stopped; tests/serve/ runs it",
     "launch/pretrain.py": "minutes; tests/test_pretrain_train.py runs it",
 }
 # Settings in place of those on the page: for whatever has a config, and by launcher.
