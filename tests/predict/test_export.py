@@ -87,7 +87,7 @@ def test_nothing_is_overwritten_or_left_half_written(classifier, tmp_path, monke
     with pytest.raises(RunFolderError, match="exists already"):
         export_folder(classifier, tmp_path / "taken")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dpl_jax.export.folder.model_card", fail)
