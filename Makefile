@@ -33,7 +33,7 @@ demo: $(INSTALLED)  ## search, train and evaluate on real handwritten digits, of
 	$(BIN) launch/demo.py
 
 test: $(INSTALLED_DEV)  ## run the tests; PYTEST_ARGS="-k name" picks some
-	$(BIN) -m pytest $(PYTEST_ARGS)
+	$(BIN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
 
 parity: $(INSTALLED_PARITY)  ## compare with transformers' own CLIPModel (installs torch)
 	$(BIN) -m pytest tests/parity $(PYTEST_ARGS)

@@ -30,7 +30,7 @@ from configs import digits
 from dpl_jax.reuse import evaluate_once, search_once, train_once
 from dpl_jax.table import print_table
 
-WARM_UP = 0.2  # of the time
+WARM_UP = 0.5  # of the time; the allocator's share settles in about ten minutes
 # What may come on between the first and the last quarter behind the warm-up; else nothing.
 # Orbax keeps some hundred small objects of every checkpoint that it reads.
 ALLOWED = {"memory_mb": 16.0, "objects": 50_000.0, "maps": 100.0}

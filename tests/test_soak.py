@@ -23,7 +23,7 @@ def test_growth_of_anything_is_told(name):
 def test_noise_is_no_growth():
     noisy = [HELD._replace(memory_mb=1000.0 + 12 * (index % 2)) for index in range(12)]
     assert soak.grown(noisy) == []
-    assert soak.split([(0.1, HELD), (0.3, HELD), (1.0, HELD)]) == ([HELD], [HELD, HELD])
+    assert soak.split([(0.1, HELD), (0.6, HELD), (1.0, HELD)]) == ([HELD], [HELD, HELD])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
