@@ -17,9 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpl_jax.errors import CheckpointError
+from dpl_jax.limits import CHECKPOINT_ZEROS_BYTES
 
-# A run's state is some megabytes; whatever claims more than this is no checkpoint of dpl_jax.
-MAX_BYTES = 16 << 30
 Arrays = dict[str, np.ndarray]
 
 
@@ -86,18 +85,22 @@ def check_manifest(manifest: Any, step: int) -> dict[str, Any]:
     return manifest
 
 
-def empty_arrays(manifest: Mapping[str, Any]) -> Arrays:
+def empty_arrays(manifest: Mapping[str, Any], stored: int) -> Arrays:
     """Arrays of the types and shapes in a manifest, to be read into.
 
+    Args:
+      manifest: of a checkpoint.
+      stored: bytes that its arrays take on disk.
+
     Raises:
-      ValueError: for a type or a size that no checkpoint of dpl_jax has.
+      ValueError: for a type that no checkpoint of dpl_jax has, or more numbers than are stored.
     """
     arrays: Arrays = {}
-    total = 0
+    total, most = 0, stored + CHECKPOINT_ZEROS_BYTES
     for name, record in manifest["leaves"].items():
         dtype, shape = np.dtype(record["dtype"]), tuple(record["shape"])
         total += math.prod(shape) * dtype.itemsize
-        if not _storable(dtype) or total > MAX_BYTES:
+        if not _storable(dtype) or total > most:
             raise ValueError(f"the array {name} ({dtype}{list(shape)}) is none of dpl_jax's")
         arrays[name] = np.zeros(shape, dtype)
     return arrays

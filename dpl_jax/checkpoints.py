@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -33,7 +34,8 @@ from dpl_jax.checkpoint_manifest import (
     nest,
 )
 from dpl_jax.errors import CheckpointError
-from dpl_jax.json_files import to_json
+from dpl_jax.json_files import parse_json, read_json, to_json
+from dpl_jax.limits import CHECKPOINT_ZEROS_BYTES
 from dpl_jax.machines import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)
@@ -314,12 +316,13 @@ def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
 
 def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
     """Reads and verifies one checkpoint; raises whatever the damage leads to."""
-    _check_store(path / STATE)
+    stored = _check_store(path / STATE)
+    read_json(path / "_CHECKPOINT_METADATA")  # which has limits, unlike Orbax' own reading
     with _alone():
         custom = ocp.metadata(path).custom_metadata
     step = int(path.name)
     manifest = check_manifest((custom or {}).get("dpl_jax"), step)
-    arrays = empty_arrays(manifest)
+    arrays = empty_arrays(manifest, stored)
     filled = {name: array for name, array in arrays.items() if array.size}
     if filled:
         with _alone():
@@ -329,21 +332,36 @@ def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
     return step, arrays, manifest["metadata"]
 
 
-def _check_store(path: Path) -> None:
-    """Reads the stored bytes one after the other.
+def _check_store(path: Path) -> int:
+    """Reads the stored bytes one after the other, and returns how many there are.
 
     Orbax reads in parallel, and leaves the reads that run when one fails to end in stray errors.
 
     Raises:
-      ValueError: when anything cannot be read.
+      ValueError: when anything cannot be read, or a block of numbers claims to be larger than all.
     """
     files = {"driver": "file", "path": f"{path}/"}
     store = ts.KvStore.open({"driver": "ocdbt", "base": files}).result()
     keys = store.list().result()
     if not keys:
         raise ValueError("its arrays are missing")
+    stored, largest = 0, 0
     for key in keys:
-        store.read(key).result()
+        value = store.read(key).result().value
+        stored += len(value)
+        if key.endswith(b"zarr.json"):
+            largest = max(largest, _block_bytes(parse_json(value)))
+    if largest > stored + CHECKPOINT_ZEROS_BYTES:
+        raise ValueError(f"a block of {largest >> 20} MiB is claimed, and {stored} bytes are there")
+    return stored
+
+
+def _block_bytes(array: Any) -> int:
+    """Bytes of the largest block that the description of a stored array (zarr 3) names."""
+    item = np.dtype(array["data_type"]).itemsize
+    grids = [array["chunk_grid"], *array["codecs"]]
+    shapes = [grid.get("configuration", {}).get("chunk_shape", ()) for grid in grids]
+    return max(math.prod(shape) for shape in shapes) * item
 
 
 def _to_host(tree: Any) -> Arrays:

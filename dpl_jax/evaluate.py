@@ -19,8 +19,9 @@ from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
-from dpl_jax.errors import ConfigError, RunFolderError
+from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.folder_lock import lock_folder
+from dpl_jax.input_checks import check_alphas, check_prompt_lengths, check_prompts
 from dpl_jax.json_files import explained_writes, read_json, write_json
 from dpl_jax.logits import (
     NO_PROMPTS,
@@ -105,12 +106,31 @@ def load_trained(run: Path) -> Trained:
         )
     clip = load_on(data_mesh(config.get("devices", 0), processes=1), config)
     tree = checkpoints.load(run).tree
-    params = jax.tree.map(jnp.asarray, tree["params"])
-    if "alphas" not in params:
-        params["lengths"] = tree["lengths"]
-    elif _read_results(run)["kind"] == "search":
+    params = _learned(tree, clip, run)
+    if "alphas" in params and _read_results(run)["kind"] == "search":
         params["alphas"] = finished_alphas(params["alphas"], config.search)
     return Trained(config, clip, params)
+
+
+def _learned(tree: Mapping[str, Any], clip: Clip, run: Path) -> dict[str, Any]:
+    """Prompts with their lengths or alphas from a checkpoint, on the device.
+
+    Raises:
+      CheckpointError: when it holds none that fit the CLIP.
+    """
+    try:
+        params = dict(tree["params"])
+        check_prompts(params["prompts"], clip.config)
+        if "alphas" in params:
+            check_alphas(params["alphas"], clip.config)
+        else:
+            params["lengths"] = tree["lengths"]
+            check_prompt_lengths(params["lengths"], params["prompts"], clip.config)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The newest checkpoint of {run} holds no prompts for {clip.source} ({error})."
+        ) from error
+    return jax.tree.map(jnp.asarray, params)
 
 
 def as_prompts(params: Mapping[str, Any]) -> TowerPrompts:
@@ -236,9 +256,9 @@ def encode(
     features: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
     labels: list[np.ndarray] = []
     reads: list[np.ndarray] = []
-    data, size = config.data, config.evaluate.batch_size
+    data, own = config.data, items[own_part(len(items))]
     reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
-    own = items[own_part(len(items))]
+    size = max(min(config.evaluate.batch_size, len(own)), 1)
     with progress(len(own), "evaluate", config.progress if is_first() else "off") as bar:
         for batch in evaluation_batches(own, preprocessing, size, **reading):
             read = batch.weights > 0  # (B,)

@@ -36,9 +36,9 @@ PREDICTIONS_ARRAYS = 100
 IMAGES = 4_000_000
 CLASSES = 10_000
 
-# Checkpoints: a run's state is some megabytes, that of many members together some hundred.
-CHECKPOINT_BYTES = 16 << 30
-CHECKPOINT_ARRAYS = 10_000
+# Checkpoints store numbers as they are, so that arrays take no more bytes than are stored; but
+# arrays of zeros may be left out.
+CHECKPOINT_ZEROS_BYTES = 64 << 20
 
 # Lengths and alphas: far above any layer's.
 PROMPT_ROWS = 1000

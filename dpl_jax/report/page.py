@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jinja2
 
 from dpl_jax.config import get_config
+from dpl_jax.errors import DplError, RunFolderError
 from dpl_jax.json_files import to_json, write_text
 from dpl_jax.printable import printable
 from dpl_jax.prompts import TOWERS
@@ -46,9 +47,25 @@ def write_report(run: str | os.PathLike[str]) -> Path:
     """
     refuse_links(Path(run))
     contents = read_contents(Path(run))
+    try:
+        page = render(contents)
+    except DplError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+        raise RunFolderError(
+            f"A file in {run} holds a value that the report cannot show "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    path = Path(run) / "report.html"
+    write_text(path, page)
+    return path
+
+
+def render(contents: Contents) -> str:
+    """The page's HTML; the figures are written beside it."""
     with report_style():
         parts = sections(contents)
-    page = _template().render(
+    return _template().render(
         title=title(contents),
         kind=KINDS[contents.kind],
         summary=summary(contents),
@@ -59,9 +76,6 @@ def write_report(run: str | os.PathLike[str]) -> Path:
         versions=contents.versions,
         commands=[" \\\n    ".join(map(printable, parts)) for parts in commands(contents)],
     )
-    path = Path(run) / "report.html"
-    write_text(path, page)
-    return path
 
 
 def title(contents: Contents) -> str:
