@@ -106,6 +106,14 @@ def empty_arrays(manifest: Mapping[str, Any], stored: int) -> Arrays:
     return arrays
 
 
+def block_bytes(array: Any) -> int:
+    """Bytes of the largest block that the description of a stored array (zarr 3) names."""
+    item = np.dtype(array["data_type"]).itemsize
+    grids = [array["chunk_grid"], *array["codecs"]]
+    shapes = [grid.get("configuration", {}).get("chunk_shape", ()) for grid in grids]
+    return max(math.prod(shape) for shape in shapes) * item
+
+
 def check_arrays(manifest: Mapping[str, Any], arrays: Arrays) -> None:
     """Compares arrays with their checksums.
 

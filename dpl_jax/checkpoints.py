@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from orbax.checkpoint import v1 as ocp
 
 from dpl_jax.checkpoint_manifest import (
     Arrays,
+    block_bytes,
     check_arrays,
     check_manifest,
     empty_arrays,
@@ -350,18 +350,10 @@ def _check_store(path: Path) -> int:
         value = store.read(key).result().value
         stored += len(value)
         if key.endswith(b"zarr.json"):
-            largest = max(largest, _block_bytes(parse_json(value)))
+            largest = max(largest, block_bytes(parse_json(value)))
     if largest > stored + CHECKPOINT_ZEROS_BYTES:
         raise ValueError(f"a block of {largest >> 20} MiB is claimed, and {stored} bytes are there")
     return stored
-
-
-def _block_bytes(array: Any) -> int:
-    """Bytes of the largest block that the description of a stored array (zarr 3) names."""
-    item = np.dtype(array["data_type"]).itemsize
-    grids = [array["chunk_grid"], *array["codecs"]]
-    shapes = [grid.get("configuration", {}).get("chunk_shape", ()) for grid in grids]
-    return max(math.prod(shape) for shape in shapes) * item
 
 
 def _to_host(tree: Any) -> Arrays:

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from dpl_jax.errors import DplError
 from tests.hostile.mutate import mutated
-from tests.hostile.targets import Target, all_targets
+from tests.hostile.target import Target
+from tests.hostile.targets import all_targets
 
 SECONDS = 20  # after which an input counts as one that hangs
 FINDINGS = Path("fuzz-findings")

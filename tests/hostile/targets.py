@@ -5,14 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 from safetensors.numpy import save
-from scipy.io import savemat
 
 from configs import digits
 from dpl_jax import checkpoints
@@ -24,16 +21,6 @@ from dpl_jax.clip.weights import WEIGHTS, WEIGHTS_INDEX, load_params
 from dpl_jax.config import get_config, with_shortcuts
 from dpl_jax.configuration import read_lengths
 from dpl_jax.data.cache import _checksum, read_entry
-from dpl_jax.data.coop.imagenet import read_classnames
-from dpl_jax.data.coop.readers import (
-    read_aircraft,
-    read_cars,
-    read_flowers,
-    read_pets,
-    read_sun,
-    read_ucf,
-)
-from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.folder import read_classnames as read_folder_names
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
@@ -47,28 +34,10 @@ from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.report.contents import read_contents
 from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.hostile.annotation_targets import annotation_targets
+from tests.hostile.target import Target, as_json, in_file
 
 PIXELS = (np.arange(24 * 16 * 3).reshape(24, 16, 3) % 251).astype(np.uint8)
-
-
-class Target(NamedTuple):
-    """A parser.
-
-    Attributes:
-      name: of it.
-      parse: takes the contents of a file.
-      seeds: valid ones.
-      is_json: whether they are.
-      share: of the inputs; less for what is slow.
-      also: errors besides our own that it is documented to raise.
-    """
-
-    name: str
-    parse: Callable[[bytes], object]
-    seeds: list[bytes]
-    is_json: bool = False
-    share: int = 10
-    also: tuple[type[Exception], ...] = ()
 
 
 def all_targets(scratch: Path) -> list[Target]:
@@ -79,26 +48,11 @@ def all_targets(scratch: Path) -> list[Target]:
     return [
         *_json_targets(scratch),
         *_clip_targets(scratch, clip),
-        *_annotation_targets(scratch),
+        *annotation_targets(scratch),
         *_run_targets(scratch),
         *_array_targets(scratch, clip),
         *[_image_target(kind, options) for kind, options in IMAGES],
     ]
-
-
-def _file(path: Path, parse: Callable[[], object]) -> Callable[[bytes], object]:
-    """Puts the contents into a file before the parser looks at it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-    def write_and_parse(contents: bytes) -> object:
-        path.write_bytes(contents)
-        return parse()
-
-    return write_and_parse
-
-
-def _json(value: object) -> list[bytes]:
-    return [json.dumps(value).encode()]
 
 
 def _json_targets(scratch: Path) -> list[Target]:
@@ -114,27 +68,27 @@ def _json_targets(scratch: Path) -> list[Target]:
     named = {"pythonClassName": "tensorflow_datasets.core.features.Image", "image": {"shape": [1]}}
     names = scratch / "names" / "classnames.json"
     return [
-        Target("json", parse_json, _json(preprocessing), True, 20, (ValueError,)),
+        Target("json", parse_json, as_json(preprocessing), True, 20, (ValueError,)),
         Target(
             "preprocessing",
-            _file(folder / "preprocessor_config.json", lambda: read_preprocessing(folder, 16)),
-            _json(preprocessing),
+            in_file(folder / "preprocessor_config.json", lambda: read_preprocessing(folder, 16)),
+            as_json(preprocessing),
             True,
         ),
         Target(
             "tfds features",
-            _file(features, lambda: _check_features(features)),
-            _json({"features": [named, named]}),
+            in_file(features, lambda: _check_features(features)),
+            as_json({"features": [named, named]}),
             True,
         ),
         Target(
             "folder names",
-            _file(names, lambda: read_folder_names(names.parent, ["a", "b"])),
-            _json({"a": "ant", "b": "bee"}),
+            in_file(names, lambda: read_folder_names(names.parent, ["a", "b"])),
+            as_json({"a": "ant", "b": "bee"}),
             True,
         ),
         Target("shortcuts", _shortcuts, [b"shots=4,seed=2,T=3,classes=base"]),
-        Target("lock", _lock, _json({"host": "here", "pid": 12}), True),
+        Target("lock", _lock, as_json({"host": "here", "pid": 12}), True),
     ]
 
 
@@ -177,118 +131,26 @@ def _clip_targets(scratch: Path, clip: Path) -> list[Target]:
     return [
         Target(
             "config.json",
-            _file(config, lambda: read_clip_config(config)),
+            in_file(config, lambda: read_clip_config(config)),
             [(clip / "config.json").read_bytes()],
             True,
             20,
         ),
         Target(
             "safetensors",
-            _file(weights / WEIGHTS, lambda: load_params(weights, sizes)),
+            in_file(weights / WEIGHTS, lambda: load_params(weights, sizes)),
             [(clip / WEIGHTS).read_bytes()],
             share=6,
         ),
         Target(
             "safetensors index",
-            _file(index / WEIGHTS_INDEX, lambda: load_params(index, sizes)),
-            _json({"weight_map": places}),
+            in_file(index / WEIGHTS_INDEX, lambda: load_params(index, sizes)),
+            as_json({"weight_map": places}),
             True,
             3,
         ),
         seeded(words / "vocab.json"),
         seeded(words / "merges.txt"),
-    ]
-
-
-def _annotation_targets(scratch: Path) -> list[Target]:
-    split = scratch / "split.json"
-    rows = {part: [[f"{part}/1.jpg", 0, "ant"], [f"{part}/2.jpg", 1, "bee"]] for part in PARTS}
-    imagenet = scratch / "imagenet" / "classnames.txt"
-    pets = b"".join(f"Abyssinian_{n} 1 1 1\n".encode() for n in range(5))
-    return [
-        Target("split file", _file(split, lambda: read_split(split, scratch)), _json(rows), True),
-        Target(
-            "classnames.txt",
-            _file(imagenet, lambda: read_classnames(imagenet.parent)),
-            [b"n01440764 tench\nn01443537 goldfish\n"],
-            share=5,
-        ),
-        _list_target(scratch / "pets", "annotations/{}.txt", ("trainval", "test"), pets, read_pets),
-        _list_target(
-            scratch / "air",
-            "{}.txt",
-            ("variants", *(f"images_variant_{part}" for part in PARTS)),
-            b"707-320\n1 707-320\n",
-            read_aircraft,
-        ),
-        _list_target(
-            scratch / "sun",
-            "{}.txt",
-            ("ClassName", "Training_01", "Testing_01"),
-            b"/a/abbey\n/a/abbey/1.jpg\n/a/abbey/2.jpg\n/a/abbey/3.jpg\n",
-            read_sun,
-        ),
-        _list_target(
-            scratch / "ucf",
-            "ucfTrainTestlist/{}.txt",
-            ("classInd", "trainlist01", "testlist01"),
-            b"1 ApplyEyeMakeup\nApplyEyeMakeup/v_1.avi 1\n",
-            read_ucf,
-        ),
-        *_matlab_targets(scratch),
-    ]
-
-
-def _list_target(
-    folder: Path, pattern: str, names: tuple[str, ...], seed: bytes, read: Callable
-) -> Target:
-    """A reader of several lists, each of which gets the same contents."""
-    paths = [folder / pattern.format(name) for name in names]
-    paths[0].parent.mkdir(parents=True)
-
-    def parse(contents: bytes) -> object:
-        for path in paths:
-            path.write_bytes(contents)
-        return read(folder, folder)
-
-    return Target(folder.name, parse, [seed], share=5)
-
-
-def _matlab_targets(scratch: Path) -> list[Target]:
-    flowers, cars = scratch / "flowers", scratch / "cars"
-    (cars / "devkit").mkdir(parents=True)
-    flowers.mkdir()
-    (flowers / "cat_to_name.json").write_text(json.dumps({"1": "rose", "2": "tulip"}))
-    labels, meta, rows = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    savemat(labels, {"labels": np.array([[1] * 5 + [2] * 5])}, do_compression=True)
-    names = np.array([["Audi S4 Sedan 2012"]], object)
-    savemat(meta, {"class_names": names}, do_compression=True)
-    row = np.zeros((1, 5), [("class", object), ("fname", object)])
-    for number in range(5):
-        row[0, number] = (np.array([[1]]), f"{number}.jpg")
-    savemat(rows, {"annotations": row}, do_compression=True)
-    (cars / "devkit" / "cars_meta.mat").write_bytes(meta.getvalue())
-    annotations = [
-        cars / "devkit" / "cars_train_annos.mat",
-        cars / "cars_test_annos_withlabels.mat",
-    ]
-
-    def parse_cars(contents: bytes) -> object:
-        for path in annotations:
-            path.write_bytes(contents)
-        return read_cars(cars)
-
-    path = flowers / "imagelabels.mat"
-    plain = io.BytesIO()
-    savemat(plain, {"labels": np.array([[1] * 5 + [2] * 5])})
-    return [
-        Target(
-            "flowers.mat",
-            _file(path, lambda: read_flowers(flowers, flowers)),
-            [labels.getvalue(), plain.getvalue()],
-            share=5,
-        ),
-        Target("cars.mat", parse_cars, [rows.getvalue()], share=5),
     ]
 
 
@@ -364,18 +226,18 @@ def _array_targets(scratch: Path, clip: Path) -> list[Target]:
         return read_alphas(alphas, 1)
 
     return [
-        Target("npz", _file(npz, lambda: load_predictions(npz)), [npz.read_bytes()]),
+        Target("npz", in_file(npz, lambda: load_predictions(npz)), [npz.read_bytes()]),
         Target("npy alphas", both_alphas, [file.getvalue()]),
-        Target("npy cache", _file(entry / "sizes.npy", read), [file.getvalue()]),
+        Target("npy cache", in_file(entry / "sizes.npy", read), [file.getvalue()]),
         Target(
             "released prompts",
-            _file(prompts, lambda: read_prompts(prompts, sizes)),
+            in_file(prompts, lambda: read_prompts(prompts, sizes)),
             [save(released)],
         ),
         Target(
             "lengths",
-            _file(lengths, lambda: read_lengths(lengths, sizes)),
-            _json({"lengths": {"image": [1, 2, 0], "text": [0, 3]}}),
+            in_file(lengths, lambda: read_lengths(lengths, sizes)),
+            as_json({"lengths": {"image": [1, 2, 0], "text": [0, 3]}}),
             True,
         ),
         *_checkpoint_targets(scratch),
@@ -401,15 +263,14 @@ def _checkpoint_targets(scratch: Path) -> list[Target]:
             path.write_bytes(valid)
 
     def parse_manifest(contents: bytes) -> object:
-        return empty_arrays(check_manifest(parse_json(contents), 1))
+        return empty_arrays(check_manifest(parse_json(contents), 1), stored=1 << 20)
 
     return [
-        Target("manifest", parse_manifest, _json(manifest), True, 10, (ValueError,)),
+        Target("manifest", parse_manifest, as_json(manifest), True, 10, (ValueError,)),
         Target("checkpoint", whole, [path.read_bytes() for path in files], share=1),
     ]
 
 
-PARTS = ("train", "val", "test")
 # Turned by 90 degrees.
 EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
 IMAGES: list[tuple[str, dict]] = [
