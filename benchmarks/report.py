@@ -1,4 +1,4 @@
-"""Writes tables into docs/performance.md, between markers, and leaves all else as it is."""
+"""Writes tables into pages of docs/, between markers, and leaves all else as it is."""
 
 from __future__ import annotations
 
@@ -29,16 +29,21 @@ def machine() -> str:
 
 
 def write(name: str, backend: str, sections: Sequence[Section]) -> None:
-    """Replaces the part of the page between ``<!-- NAME BACKEND -->`` and ``<!-- end .. -->``.
+    """Replaces the part ``NAME BACKEND`` of docs/performance.md."""
+    replace_part(PAGE, f"{name} {backend}", _body(sections))
+
+
+def replace_part(page: Path, name: str, body: str) -> None:
+    """Replaces the part of the page between ``<!-- NAME -->`` and ``<!-- end NAME -->``.
 
     A part that is not there yet is put at the end.
     """
-    start, end = f"<!-- {name} {backend} -->", f"<!-- end {name} {backend} -->"
-    text = PAGE.read_text(encoding="utf-8")
+    start, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    text = page.read_text(encoding="utf-8")
     if start not in text:
         text = f"{text.rstrip()}\n\n{start}\n{end}\n"
     before, after = text.split(start, 1)[0], text.split(end, 1)[1]
-    PAGE.write_text(f"{before}{start}\n{_body(sections)}\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{start}\n{body}\n{end}{after}", encoding="utf-8")
 
 
 def _body(sections: Sequence[Section]) -> str:
