@@ -71,7 +71,7 @@ class Programs:
         """Starts at 0."""
         self.count = 0
 
-    def __call__(self, event: str, duration: float, **_: Any) -> None:
+    def __call__(self, event: str, duration_secs: float, **_: Any) -> None:
         """Listens to JAX's own events."""
         self.count += event == COMPILED
 
