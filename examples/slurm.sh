@@ -1,9 +1,12 @@
 #!/bin/bash
-# One run on all GPUs of one node; it goes back to the queue until it has finished.
+# One run on the GPUs of one node or of several; it goes back to the queue until it has finished.
 #
 #   sbatch --gpus-per-node=4 examples/slurm.sh \
 #       dpl-search --config=caltech101 --config.data.root=DATA --workdir=RUN
+#   sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --gpus-per-node=4 examples/slurm.sh \
+#       dpl-search --config=caltech101 --config.data.root=DATA --workdir=RUN --coordinator=auto
 #
+# One node needs one process; of several nodes each GPU gets one (docs/devices.md).
 # The command needs --workdir, in which it goes on. Submit from where the package is installed.
 # Two minutes before its time ends the run gets SIGTERM, saves a checkpoint and exits with 75.
 # Many runs: dpl-sweep --executor=slurm.

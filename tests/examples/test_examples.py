@@ -43,23 +43,52 @@ def test_only_a_run_with_a_checkpoint_goes_back_to_the_queue(code, requeued, tmp
     assert not requeued or asked.read_text() == "requeue 7\n"
 
 
-def test_the_job_is_one_that_kubernetes_takes():
+def objects(name):
+    """The Kubernetes objects in an example, each held against its schema."""
     validate = pytest.importorskip("kubernetes_validate")
     yaml = pytest.importorskip("yaml")
-    job = yaml.safe_load((EXAMPLES / "kubernetes-job.yaml").read_text())
-    validate.validate(job, "1.31", strict=True)
+    found = list(yaml.safe_load_all((EXAMPLES / name).read_text()))
+    for each in found:
+        validate.validate(each, "1.31", strict=True)
+    return found
+
+
+def started(job, index):
+    """The words that the pod of this index starts."""
     (container,) = job["spec"]["template"]["spec"]["containers"]
     line = container["args"][0].replace("exec", "echo", 1)
-    environment = os.environ | {"JOB_COMPLETION_INDEX": "2"}
+    environment = os.environ | {"JOB_COMPLETION_INDEX": str(index)}
     command = [*container["command"], line]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    given = said.stdout.split()
+    return said.stdout.split()
+
+
+def test_each_pod_of_the_job_searches_with_a_seed_of_its_own():
+    (job,) = objects("kubernetes-job.yaml")
+    given = started(job, 2)
     assert given[:2] == ["dpl-search", "--config=caltech101:seed=3"]
     assert given[-1] == "--workdir=/work/runs/seed3"
 
 
-def test_the_job_is_tidy():
+def test_the_pods_of_several_hosts_find_each_other():
+    service, job = objects("kubernetes-several-hosts.yaml")
+    spec, template = job["spec"], job["spec"]["template"]["spec"]
+    name, subdomain = job["metadata"]["name"], service["metadata"]["name"]
+    assert service["spec"]["clusterIP"] == "None" and template["subdomain"] == subdomain
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert spec["completionMode"] == "Indexed" and spec["parallelism"] == spec["completions"]
+    (port,) = template["containers"][0]["ports"]
+    for index in range(spec["completions"]):
+        given = dict(word.split("=", 1) for word in started(job, index)[1:])
+        assert given["--coordinator"] == f"{name}-0.{subdomain}:{port['containerPort']}"
+        assert given["--num_processes"] == str(spec["completions"])
+        assert given["--process_id"] == str(index)
+        assert given["--workdir"] == "/work/runs/hosts"
+
+
+@pytest.mark.parametrize("name", ["kubernetes-job.yaml", "kubernetes-several-hosts.yaml"])
+def test_the_jobs_are_tidy(name):
     rules = "{extends: default, rules: {document-start: disable, line-length: {max: 100}}}"
-    command = [tool("yamllint"), "--strict", "-d", rules, str(EXAMPLES / "kubernetes-job.yaml")]
+    command = [tool("yamllint"), "--strict", "-d", rules, str(EXAMPLES / name)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
