@@ -199,6 +199,6 @@ def test_a_command_that_does_not_work_fails(words, message, here, monkeypatch):
         parse(*found, monkeypatch)
 
 
-@pytest.mark.parametrize("words", ["python launch/none.py", "dpl-none", "curl x", "python x.py"])
+@pytest.mark.parametrize("words", ["python launch/none.py", "dpl-none", "wget x", "python x.py"])
 def test_a_command_that_is_unknown_is_none(words):
     assert program(words.split()) is None and not skipped(tuple(words.split()))
