@@ -107,6 +107,9 @@ def data() -> ConfigDict:
     c.tfds_dir = ""
     # A CoOp split file to use instead of the one in the dataset's folder; "" for that one.
     c.split_file = ""
+    # Of "folder": a CSV or TSV file with a column of paths in the root and one of classes, and
+    # perhaps one of splits, to use instead of class folders; relative to the root. "" for none.
+    c.labels = ""
     # Labelled training images a class; 0 for the whole training split.
     c.shots = 16
     # "all", or the "base" (first half) or "new" (second half) classes of base-to-new.

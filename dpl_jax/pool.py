@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.config import check_config
-from dpl_jax.data.load import load_dataset, sample
+from dpl_jax.data.load import load_dataset, sample, tell
 from dpl_jax.data.split import Dataset, Item, save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import explained_writes
@@ -77,6 +77,7 @@ def load_pool(config: ConfigDict, seeds: Sequence[int], *, hold_out: bool) -> Po
     """
     check_config(config)
     full = load_dataset(config.data)
+    tell(full, config)
     samples = {seed: sample(full, config.data, seed=seed, hold_out=hold_out) for seed in seeds}
     train, train_rows = _union({seed: dataset.train for seed, dataset in samples.items()})
     val, val_rows = _union({seed: dataset.val for seed, dataset in samples.items()})

@@ -44,6 +44,8 @@ HARMLESS = (
     "tensorboard",
     "wandb",
 )
+# Settings that runs of older versions do not have, and what those ran with.
+NEW_FIELDS = {"data.labels": ""}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")
 
 
@@ -208,6 +210,7 @@ def read_whole_config(run: str | os.PathLike[str]) -> ConfigDict:
     for name, default in _flatten(to_json(get_config().to_dict())).items():
         kinds = (float, int) if isinstance(default, float) else (type(default),)
         needed = name == "seed" or name.startswith(("data.", "clip."))
+        needed = needed and name not in NEW_FIELDS
         if (name in fields or needed) and type(fields.get(name)) not in kinds:
             raise RunFolderError(
                 f"{where}: {name} is {fields.get(name)!r:.100}, not {kinds[0].__name__}."
@@ -229,7 +232,9 @@ def check_same_config(
     saved = _read_saved(path, kind)
     differences = config_differences(saved["config"], config.to_dict())
     refused = {
-        name: pair for name, pair in differences.items() if not _within(name, HARMLESS + harmless)
+        name: pair
+        for name, pair in differences.items()
+        if not _within(name, HARMLESS + harmless) and set(pair) != {None, NEW_FIELDS.get(name)}
     }
     why, extended = "", f"{extends}.epochs"
     if extended in refused:

@@ -15,7 +15,7 @@ from dpl_jax.clip.model import Clip, load_clip
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
 from dpl_jax.data.augment import random_crop_flip
-from dpl_jax.data.load import load_dataset, sample
+from dpl_jax.data.load import load_dataset, sample, tell
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
@@ -99,6 +99,7 @@ def load_inputs(config: ConfigDict, *, hold_out: bool) -> Inputs:
     """
     check_config(config)
     full = load_dataset(config.data)
+    tell(full, config)
     sampled = sample(full, config.data, seed=config.seed, hold_out=hold_out)
     return prepare_inputs(config, full, sampled, data_mesh(config.devices))
 

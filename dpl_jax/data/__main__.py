@@ -14,7 +14,8 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.data.check import check, print_report
-from dpl_jax.data.load import load_dataset
+from dpl_jax.data.load import check_test_images, load_dataset, remarks
+from dpl_jax.printable import printable
 
 CONFIG = cli.define_config()
 READ = flags.DEFINE_boolean("read", True, "Decode every image; --noread only looks for the files.")
@@ -26,6 +27,10 @@ def main() -> None:
     dataset = load_dataset(data)
     report = check(dataset, read=READ.value, max_pixels=data.max_pixels, workers=data.workers)
     print_report(report)
+    for remark in remarks(dataset, data):
+        print(f"Note: {printable(remark)}")
+    if dataset.train:  # a variant of ImageNet has test images alone
+        check_test_images(dataset)
     if not report.ok:
         sys.exit(1)
 

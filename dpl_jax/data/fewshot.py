@@ -90,16 +90,21 @@ def _by_label(items: Iterable[Item]) -> dict[int, list[Item]]:
     return groups
 
 
-def _check_enough(train: Sequence[Item], shots: int, allow_fewer: bool) -> None:
-    """Refuses, or with ``allow_fewer`` reports, classes with fewer images than shots."""
+def short_classes(train: Sequence[Item], shots: int) -> str:
+    """Names the classes with fewer images than shots, with their counts; "" when there are none."""
     groups = _by_label(train).values()
     short = [f"{group[0].classname} ({len(group)})" for group in groups if len(group) < shots]
-    if not short:
+    return ", ".join(short[:8]) + (f" and {len(short) - 8} more" if len(short) > 8 else "")
+
+
+def _check_enough(train: Sequence[Item], shots: int, allow_fewer: bool) -> None:
+    """Refuses, or with ``allow_fewer`` reports, classes with fewer images than shots."""
+    listed = short_classes(train, shots)
+    if not listed:
         return
-    listed = ", ".join(short[:8]) + (f" and {len(short) - 8} more" if len(short) > 8 else "")
     if not allow_fewer:
         raise DataError(
-            f"{shots} shots were asked for, but {len(short)} class(es) have fewer training "
+            f"{shots} shots were asked for, but some classes have fewer training "
             f"images: {listed}. Ask for fewer with data.shots, or set "
             "data.allow_fewer_shots=true to take all that such a class has, as CoOp does."
         )

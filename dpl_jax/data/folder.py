@@ -1,30 +1,38 @@
-"""Image folders of one's own: ``root/{train,val,test}/<class>/*`` or ``root/<class>/*``."""
+"""Images of one's own: ``root/{train,val,test}/<class>/*``, ``root/<class>/*``, or a list."""
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, visible
 from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, listed
 from dpl_jax.data.images import SUFFIXES
+from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.json_files import read_json
 
 CLASSNAMES_FILE = "classnames.json"  # {"folder": "class name"}, for the folders it names
-VALIDATION_FOLDERS = ("val", "valid", "validation")
+DRAWN = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}"
 log = logging.getLogger(__name__)
 
 
-def read_folder(root: str) -> Dataset:
+def read_folder(root: str, labels: str = "") -> Dataset:
     """Lists a tree of class folders; labels follow the sorted folder names.
 
-    With a ``train`` folder in the root, its siblings ``val`` and ``test`` are taken as they are;
-    with ``val`` alone, its images are the test set and validation images are held out of the
-    few-shot sample. Otherwise every folder is a class and is split 50/20/30, with a fixed seed.
+    With a folder of training images in the root ("train", "Training"), its siblings for validation
+    and test are taken as they are; with "val" alone, its images are the test set and validation
+    images are held out of the few-shot sample. Otherwise every folder is a class and is split
+    50/20/30, with a fixed seed. :func:`dpl_jax.data.folder_layout.find_layout` decides.
+
+    Args:
+        root: the folder.
+        labels: a CSV file that lists the images and their classes instead (config.data.labels).
 
     Raises:
         DataNotFoundError: there is no such folder, or nothing in it to list.
@@ -35,24 +43,15 @@ def read_folder(root: str) -> Dataset:
     base = Path(root).expanduser()
     if not base.is_dir():
         raise DataNotFoundError(f"There is no folder {base}; set --config.data.root.")
-    present = visible(base, folders=True)
-    if "train" in present:
-        splits, origin = _read_given_splits(base, present), "the folder's own train, val and test"
-        built = False
-    elif "test" in present:
-        raise DataNotFoundError(f"{base} has a test folder but no train folder.")
-    else:
-        splits = _split_classes(base, present)
-        origin, built = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}", True
-    return build_dataset(
-        "folder",
-        train=splits.train,
-        val=splits.val,
-        test=splits.test,
-        template=TEMPLATES["folder"],
-        split=origin,
-        split_built=built,
-    )
+    if labels:
+        return _read_list(base, labels)
+    layout = find_layout(base)
+    for note in layout.notes:
+        log.warning(note)
+    if layout.splits:
+        return _dataset(base, _read_given_splits(base, layout), layout.in_words(), built=False)
+    splits = _split_classes(base, layout)
+    return _dataset(base, splits, f"{layout.in_words()}; {DRAWN}", built=True)
 
 
 def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -79,37 +78,82 @@ def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
     return {folder: given.get(folder, folder) for folder in folders}
 
 
-def _read_given_splits(base: Path, present: Sequence[str]) -> Splits:
-    """Reads ``train``, ``val`` and ``test`` folders; classes are those of ``train``."""
-    folders = visible(base / "train", folders=True)
-    names = read_classnames(base, folders)
-    val = next((name for name in VALIDATION_FOLDERS if name in present), "")
-    test = "test" if "test" in present else val
-    if not test:
-        raise DataNotFoundError(f"{base} has a train folder but no test folder (or val folder).")
-    if test == val:
-        log.warning("%s has no test folder: the images of %s are the test set.", base, val)
-        val = ""
-    return Splits(
-        _list_split(base, "train", names),
-        _list_split(base, val, names) if val else [],
-        _list_split(base, test, names),
+def _dataset(base: Path, splits: Splits, origin: str, *, built: bool) -> Dataset:
+    """Checks the splits and puts them together.
+
+    Raises:
+        DataError: a single class, or one file in two places.
+    """
+    _check_one_file_each(splits)
+    dataset = build_dataset(
+        "folder",
+        train=splits.train,
+        val=splits.val,
+        test=splits.test,
+        template=TEMPLATES["folder"],
+        split=origin,
+        split_built=built,
     )
+    if len(dataset.classnames) == 1:
+        raise DataError(
+            f"All images of {base} are of one class, {dataset.classnames[0]!r}: there is nothing "
+            "to tell it from. Add images of another class, or of all else."
+        )
+    return dataset
 
 
-def _list_split(base: Path, split: str, names: Mapping[str, str]) -> list[Item]:
+def _read_list(base: Path, labels: str) -> Dataset:
+    """Reads the images that a list names; without splits of its own they are split here."""
+    found = read_label_list(base, labels)
+    names = read_classnames(base, found.classes)
+    if all(name.isdecimal() for name in names.values()):
+        log.warning(
+            'The labels in %s are numbers, so that the text of a class is "a photo of a 3."; give '
+            'names in %s: {"3": "tabby cat"}.',
+            labels,
+            base / CLASSNAMES_FILE,
+        )
+    splits = {
+        split: [
+            Item(base / row.path, found.classes.index(row.label), names[row.label], row.path)
+            for row in rows
+        ]
+        for split, rows in found.splits.items()
+    }
+    if "train" in splits:
+        given = Splits(splits["train"], splits.get("val", []), splits["test"])
+        return _dataset(base, given, found.in_words, built=False)
+    classes = [[i for i in splits[""] if i.label == n] for n in range(len(found.classes))]
+    drawn = _draw(base, classes)
+    return _dataset(base, drawn, f"{found.in_words}; {DRAWN}", built=True)
+
+
+def _read_given_splits(base: Path, layout: Layout) -> Splits:
+    """Reads folders of splits; classes are those of the training images."""
+    train = base / layout.prefix / layout.splits["train"]
+    folders = visible(train, folders=True)
+    names = read_classnames(base / layout.prefix, folders)
+    items = {
+        split: _list_split(base, f"{layout.prefix}{folder}", names, train)
+        for split, folder in layout.splits.items()
+    }
+    return Splits(items["train"], items.get("val", []), items["test"])
+
+
+def _list_split(base: Path, split: str, names: Mapping[str, str], train: Path) -> list[Item]:
     """Lists one split folder.
 
     Raises:
         DataError: a class that is not in ``train``, or without images.
     """
-    unknown = sorted(set(visible(base / split, folders=True)) - set(names))
+    present = visible(base / split, folders=True)
+    unknown = sorted(set(present) - set(names))
     if unknown:
         raise DataError(
-            f"{base / split / unknown[0]}: this class has no folder in {base / 'train'}; every "
-            "class needs training images."
+            f"{base / split / unknown[0]}: this class has no folder in {train}; every class needs "
+            f"training images. There are {listed(list(names))} in {train}, and "
+            f"{len(unknown)} of the {len(present)} folders in {base / split} are others."
         )
-    present = visible(base / split, folders=True)
     labels = {folder: label for label, folder in enumerate(names)}
     return [
         item
@@ -118,12 +162,36 @@ def _list_split(base: Path, split: str, names: Mapping[str, str]) -> list[Item]:
     ]
 
 
-def _split_classes(base: Path, folders: Sequence[str]) -> Splits:
-    if not folders:
-        raise DataNotFoundError(f"{base} has no class folders (root/<class>/* or root/train/...).")
-    names = read_classnames(base, folders)
-    classes = [_list_class(base, f, label, names[f]) for label, f in enumerate(folders)]
-    return split_classes(classes, random.Random(SPLIT_SEED))
+def _split_classes(base: Path, layout: Layout) -> Splits:
+    """Lists the class folders, and draws the split.
+
+    Raises:
+        DataError: an empty class, or one of too few images.
+    """
+    names = read_classnames(base / layout.prefix, layout.classes)
+    return _draw(
+        base,
+        [
+            _list_class(base, f"{layout.prefix}{folder}", label, names[folder])
+            for label, folder in enumerate(layout.classes)
+        ],
+    )
+
+
+def _draw(base: Path, classes: Sequence[list[Item]]) -> Splits:
+    """Draws the 50/20/30 % split of one's own images.
+
+    Raises:
+        DataError: naming the classes that have too few images for it.
+    """
+    try:
+        return split_classes(classes, random.Random(SPLIT_SEED))
+    except DataError as error:
+        raise DataError(
+            f"{base}: {error} Add images, or make the parts yourself: "
+            f"{base}/{{train,val,test}}/<class>/ (val may be missing), {LIST_HELP} with a column "
+            "of splits."
+        ) from error
 
 
 def _list_class(base: Path, folder: str, label: int, classname: str) -> list[Item]:
@@ -139,3 +207,33 @@ def _list_class(base: Path, folder: str, label: int, classname: str) -> list[Ite
             "remove the folder."
         )
     return [Item(base / folder / f, label, classname, f"{folder}/{f}") for f in files]
+
+
+def _check_one_file_each(splits: Splits) -> None:
+    """Refuses links by which one file is in two splits, or in two classes.
+
+    Raises:
+        DataError: naming both.
+    """
+    folders: dict[str, str] = {}
+    seen: dict[str, tuple[str, Item]] = {}
+    for split, items in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        for item in items:
+            file = _real_path(item, folders)
+            other, first = seen.setdefault(file, (split, item))
+            if (other, first.label) != (split, item.label):
+                raise DataError(
+                    f"{first.image} ({other}) and {item.image} ({split}) are one file, by a link. "
+                    "An image can be in one split and in one class only; remove one of them."
+                )
+
+
+def _real_path(item: Item, folders: dict[str, str]) -> str:
+    """The file that an item's path leads to; ``folders`` keeps those that are known."""
+    path = str(item.image)
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.join(folders[folder], name)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import sys
 
 from ml_collections import ConfigDict
 
 from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
 from dpl_jax.data.digits import read_digits
 from dpl_jax.data.errors import DataError
-from dpl_jax.data.fewshot import sample_few_shot
+from dpl_jax.data.fewshot import sample_few_shot, short_classes
 from dpl_jax.data.folder import read_folder
+from dpl_jax.data.folder_layout import listed
 from dpl_jax.data.split import Dataset, subsample_classes
 from dpl_jax.data.templates import TEMPLATES, check_template
 from dpl_jax.data.tfds_source import read_tfds
+from dpl_jax.machines import is_first
+from dpl_jax.printable import printable
+
+log = logging.getLogger(__name__)
 
 
 def load_dataset(data: ConfigDict) -> Dataset:
@@ -25,10 +32,13 @@ def load_dataset(data: ConfigDict) -> Dataset:
     """
     if data.source not in ("files", "tfds"):
         raise DataError(f'data.source is {data.source!r}; it must be "files" or "tfds".')
+    labels = data.get("labels", "")  # which runs of older versions do not have
+    if labels and data.name != "folder":
+        raise DataError(f"data.labels is for --config=folder; data.name is {data.name!r}.")
     if data.name == "digits":
         dataset = read_digits()
     elif data.name == "folder":
-        dataset = read_folder(data.root)
+        dataset = read_folder(data.root, labels)
     elif data.name not in LAYOUTS:
         raise DataError(f"data.name is {data.name!r}; known are {', '.join(sorted(TEMPLATES))}.")
     elif data.source == "tfds":
@@ -47,7 +57,7 @@ def sample(dataset: Dataset, data: ConfigDict, *, seed: int, hold_out: bool = Tr
             becomes val (the search) or all of it stays in train (stage 2).
 
     Raises:
-        DataError: too few images for the shots, or an unknown choice of classes.
+        DataError: too few images for the shots, no test images, or an unknown choice of classes.
     """
     train, val = sample_few_shot(
         dataset.train,
@@ -57,4 +67,55 @@ def sample(dataset: Dataset, data: ConfigDict, *, seed: int, hold_out: bool = Tr
         allow_fewer=data.allow_fewer_shots,
         hold_out=hold_out,
     )
-    return subsample_classes(dataclasses.replace(dataset, train=train, val=val), data.classes)
+    sampled = subsample_classes(dataclasses.replace(dataset, train=train, val=val), data.classes)
+    check_test_images(sampled)
+    return sampled
+
+
+def check_test_images(dataset: Dataset) -> None:
+    """Says before a run, not at its end, that there is nothing to measure it on.
+
+    Raises:
+        DataError: there are no test images.
+    """
+    if not dataset.test:
+        raise DataError(
+            f"{dataset.name} has no test images, so that no accuracy can be measured; see "
+            "docs/datasets.md for where they are looked for."
+        )
+
+
+def remarks(dataset: Dataset, data: ConfigDict) -> list[str]:
+    """What will limit a run on the dataset, a sentence each: classes with few or no images."""
+    said = []
+    short = short_classes(dataset.train, data.shots) if dataset.train else ""
+    if short and not data.allow_fewer_shots:
+        said.append(
+            f"data.shots is {data.shots}, more training images than some classes have: {short}. "
+            "Set --config.data.shots to fewer, or --config.data.allow_fewer_shots=true."
+        )
+    tested = {item.label for item in dataset.test}
+    untested = [name for label, name in enumerate(dataset.classnames) if label not in tested]
+    if dataset.test and untested:
+        said.append(
+            f"{len(untested)} of {len(dataset.classnames)} classes have no test images, so that "
+            f"their accuracy is not measured: {listed(untested, ending='')}."
+        )
+    return said
+
+
+def tell(dataset: Dataset, config: ConfigDict) -> None:
+    """Prints on stderr, before a run, what images of one's own were taken for."""
+    data = config.data
+    if data.name != "folder" or config.progress == "off" or not is_first():
+        return
+    counts = f"{len(dataset.train)} training, {len(dataset.val)} validation and"
+    print(
+        printable(
+            f"{data.root}: {dataset.split}. {len(dataset.classnames)} classes, {counts} "
+            f"{len(dataset.test)} test images."
+        ),
+        file=sys.stderr,
+    )
+    for remark in remarks(dataset, data):
+        log.warning(remark)

@@ -53,7 +53,9 @@ def split_class_folders(
         classes.append(
             [Item(images / folder / f, label, classname, f"{folder}/{f}") for f in files]
         )
-    return split_classes(classes, stream)
+    splits = split_classes(classes, stream)
+    _report(splits)
+    return splits
 
 
 def split_classes(classes: Sequence[list[Item]], stream: random.Random) -> Splits:
@@ -78,7 +80,6 @@ def split_classes(classes: Sequence[list[Item]], stream: random.Random) -> Split
         splits.train.extend(items[:train])
         splits.val.extend(items[train:val])
         splits.test.extend(items[val:])
-    _report(splits)
     return splits
 
 

@@ -1,0 +1,209 @@
+"""What the folders of a root are taken for, and the way out where that is not certain."""
+
+import json
+import os
+import re
+
+import pytest
+
+from dpl_jax.data.errors import DataError
+from dpl_jax.data.folder import read_folder
+from dpl_jax.data.folder_layout import split_name
+from dpl_jax.data.load import check_test_images, remarks, sample
+from dpl_jax.data.split import build_dataset
+
+
+@pytest.fixture
+def grow(tmp_path, write_image):
+    """Makes a tree from {folder: number of images}; "" is the root itself."""
+
+    def make(counts, root=tmp_path):
+        for folder, count in counts.items():
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                write_image(root / folder / f"{index}.png")
+        return str(root)
+
+    return make
+
+
+def sizes(dataset):
+    return [len(split) for split in (dataset.train, dataset.val, dataset.test)]
+
+
+def splits(**folders):
+    """{"train": 2} as two classes of so many images in each folder."""
+    return {f"{folder}/{name}": n for folder, n in folders.items() for name in ("cat", "dog")}
+
+
+@pytest.mark.parametrize("word", ["train", "val", "test"])
+def test_words_of_splits_in_any_case(word):
+    words = {
+        "train": ["train", "Train", "TRAIN", "training", "Training"],
+        "val": ["val", "VAL", "valid", "Validation", "dev"],
+        "test": ["test", "Test", "testing", "TESTING"],
+    }[word]
+    assert {split_name(each) for each in words} == {word}
+    assert split_name(f"{word}s of things") is None
+
+
+def test_a_class_called_train_is_a_class(grow, caplog):
+    root = grow({"bus": 8, "car": 8, "train": 8, "truck": 8})
+    dataset = read_folder(root)
+    assert dataset.classnames == ("bus", "car", "train", "truck")
+    assert sizes(dataset) == [16, 8, 8]
+    assert "taken for a class" in caplog.text
+    assert all(item.classname == "train" for item in dataset.test if "train" in item.name)
+
+
+def test_classes_called_valid_and_dev_are_classes(grow):
+    assert read_folder(grow({"valid": 4, "invalid": 4, "dev": 4})).classnames == (
+        *("dev", "invalid", "valid"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected", "said"),
+    [
+        ({"Train": 4, "Val": 2, "Test": 3}, [8, 4, 6], "Train/ -> training images, Val/ ->"),
+        ({"training": 4, "dev": 2, "testing": 3}, [8, 4, 6], "testing/ -> test images"),
+        ({"TRAIN": 4, "TEST": 3}, [8, 0, 6], "no validation folder: held out"),
+        ({"training": 4, "valid": 2}, [8, 0, 4], "valid/ -> test images"),
+    ],
+)
+def test_splits_are_found_by_their_words(grow, folders, expected, said):
+    dataset = read_folder(grow(splits(**folders)))
+    assert sizes(dataset) == expected
+    assert said in dataset.split
+    assert not dataset.split_built
+
+
+def test_images_without_labels_beside_given_splits_are_left_out(grow, caplog):
+    root = grow(splits(train=4, val=2) | {"test": 5, "train": 1, "bird": 3, "": 1})
+    dataset = read_folder(root)
+    assert sizes(dataset) == [8, 0, 4]
+    assert dataset.classnames == ("cat", "dog")
+    for said in ("no test folder", "test are not in class folders", "bird/ beside"):
+        assert said in caplog.text
+
+
+def test_a_wrapping_folder_is_looked_into(grow, tmp_path):
+    inner = {"a": 6, "b": 5}
+    plain = read_folder(grow(inner, tmp_path / "plain"))
+    wrapped = read_folder(grow(inner, tmp_path / "zip" / "set" / "photos")[: -len("/set/photos")])
+    assert [i.name for i in wrapped.test] == [f"set/photos/{i.name}" for i in plain.test]
+    assert "class folders in set/photos/" in wrapped.split
+    assert all(item.image.is_file() for item in wrapped.train)
+    given = read_folder(grow(splits(Train=3, Test=1), tmp_path / "z" / "data")[: -len("/data")])
+    assert sizes(given) == [6, 0, 2]
+    assert "data/Train/ -> training images" in given.split
+
+
+def test_class_names_beside_wrapped_folders(grow, tmp_path):
+    grow({"n01": 4, "n02": 4}, tmp_path / "set")
+    (tmp_path / "set" / "classnames.json").write_text(json.dumps({"n01": "tabby cat"}))
+    assert read_folder(str(tmp_path)).classnames == ("tabby cat", "n02")
+
+
+@pytest.mark.parametrize(
+    ("counts", "reasons"),
+    [
+        # A flat folder of test images has no labels.
+        (splits(train=4) | {"test": 3}, ["no test folder", "test holds images without", "50/20"]),
+        (splits(train=4) | {"test": 0}, ["no test folder", "test holds nothing"]),
+        (splits(train=4), ["no test folder", "data.root=.*/train$"]),
+        (splits(test=4), ["no train folder", "train/<class>"]),
+        ({"cat": 4, "dog": 4} | splits(test=4), ["no train folder", "cat/, dog/ the classes"]),
+        ({"train": 4} | splits(test=4), ["no train folder with class folders", "no labels"]),
+        ({"cat": 4, "dog": 4, "test": 4}, ["test folder but no train", "classnames.json", "move"]),
+        ({"cat": 4, "dog": 4, "train": 4, "Test": 4}, ["may be a class or images without labels"]),
+        ({"train": 4, "test": 4}, ["holds images directly", "<class>", "data.labels=FILE"]),
+        ({"train": 4}, ["train holds images directly"]),
+        ({"": 4}, ["holds images directly and has no class folders", "data.labels=FILE"]),
+        ({"animals/cat": 4, "things/cup": 4}, ["one level too deep", "animals/cat/, things/cup/"]),
+        ({"cat": 8}, ["one class folder, cat: there is nothing to tell it from"]),
+        ({"set": 1, "set/cat": 4, "set/dog": 4}, ["cat/, dog/ in it", "data.root=.*/set$"]),
+        ({"train/cat": 4, "test/cat": 2}, ["of one class, 'cat'"]),
+        ({"cat": 0, "dog": 0}, ["cat has no images"]),
+        ({"cat": 4, "dog": 4, "empty": 0}, ["empty has no images", "remove the folder"]),
+        (splits(train=4, val=1, valid=1, test=1), ["val and .*valid could both be the validation"]),
+        (splits(Train=4, train=4, test=1), ["Train and .*train could both be the training"]),
+        (splits(train=4) | {"bird": 4}, ["no test folder", "If those are classes"]),
+        (splits(train=4, test=4) | {"test/emu": 1}, ["test/emu: this class has no folder in"]),
+        ({"cat": 3, "dog": 9}, ["'cat' has 3 image", "at least 4", "data.labels=FILE"]),
+        ({}, ["no class folders", "<class>"]),
+    ],
+)
+def test_what_is_not_certain_is_one_message_with_the_way_out(grow, counts, reasons):
+    root = grow(counts)
+    with pytest.raises(DataError) as error:
+        read_folder(root)
+    assert root in str(error.value)
+    for reason in reasons:
+        assert re.search(reason, str(error.value)), (reason, str(error.value))
+
+
+def test_a_link_that_puts_one_file_into_two_splits_is_refused(grow, tmp_path):
+    grow(splits(train=4), tmp_path / "a")
+    (tmp_path / "a" / "test").symlink_to(tmp_path / "a" / "train")
+    with pytest.raises(DataError, match=r"train/cat/0.png \(train\) and .*test/cat/0.png \(test\)"):
+        read_folder(str(tmp_path / "a"))
+    grow(splits(train=4, test=1), tmp_path / "b")
+    (tmp_path / "b/test/dog/9.png").symlink_to("../../train/dog/2.png")
+    with pytest.raises(DataError, match="are one file, by a link"):
+        read_folder(str(tmp_path / "b"))
+    grow({"cat": 4, "dog": 4}, tmp_path / "c")
+    (tmp_path / "c" / "feline").symlink_to(tmp_path / "c" / "cat")
+    with pytest.raises(DataError, match=r"cat/\d.png .* are one file, by a link"):
+        read_folder(str(tmp_path / "c"))
+
+
+def test_linked_folders_are_followed(grow, tmp_path):
+    grow({"cat": 4, "dog": 4}, tmp_path / "store")
+    (tmp_path / "root").mkdir()
+    for name in ("cat", "dog"):
+        (tmp_path / "root" / name).symlink_to(tmp_path / "store" / name)
+    assert read_folder(str(tmp_path / "root")) == read_folder(str(tmp_path / "store"))
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop")
+    with pytest.raises(DataError, match="no images"):
+        read_folder(str(tmp_path / "loop"))
+
+
+def test_the_order_of_the_file_system_does_not_matter(grow, monkeypatch):
+    root = grow({"set/train": 7, "set/bus": 5, "set/car": 9})
+    before, scandir = read_folder(root), os.scandir
+
+    class Backwards:
+        def __init__(self, folder):
+            with scandir(folder) as found:
+                self.entries = list(found)[::-1]
+
+        def __enter__(self):
+            return iter(self.entries)
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(os, "scandir", Backwards)
+    assert read_folder(root) == before
+
+
+def test_what_limits_a_run_is_said_before_it(grow, data_config):
+    dataset = read_folder(grow(splits(train=4, test=2) | {"train/emu": 1}))
+    few, untested = remarks(dataset, data_config(shots=3))
+    assert "emu (1)" in few
+    assert "1 of 3 classes have no test images, so that their accuracy is not measured: emu" in (
+        untested
+    )
+    assert remarks(dataset, data_config(shots=3, allow_fewer_shots=True)) == [untested]
+
+
+def test_no_test_images_are_an_error_before_a_run(make_items, data_config):
+    dataset = build_dataset(
+        "dtd", train=make_items({0: 4, 1: 4}), val=[], test=[], template="a {}."
+    )
+    with pytest.raises(DataError, match="dtd has no test images"):
+        check_test_images(dataset)
+    with pytest.raises(DataError, match="dtd has no test images"):
+        sample(dataset, data_config(shots=2), seed=1)
