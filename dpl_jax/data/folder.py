@@ -85,15 +85,18 @@ def _dataset(base: Path, splits: Splits, origin: str, *, built: bool) -> Dataset
         DataError: a single class, or one file in two places.
     """
     _check_one_file_each(splits)
-    dataset = build_dataset(
-        "folder",
-        train=splits.train,
-        val=splits.val,
-        test=splits.test,
-        template=TEMPLATES["folder"],
-        split=origin,
-        split_built=built,
-    )
+    try:
+        dataset = build_dataset(
+            "folder",
+            train=splits.train,
+            val=splits.val,
+            test=splits.test,
+            template=TEMPLATES["folder"],
+            split=origin,
+            split_built=built,
+        )
+    except DataError as error:  # two classes of one name
+        raise DataError(f"{base}: {str(error).removeprefix('folder: ')}") from error
     if len(dataset.classnames) == 1:
         raise DataError(
             f"All images of {base} are of one class, {dataset.classnames[0]!r}: there is nothing "

@@ -251,10 +251,13 @@ def _no_classes(base: Path, folders: Sequence[str]) -> str:
     deeper = [f"{f}/{sub}" for f in folders for sub in visible(base / f, folders=True)]
     deeper = [name for name in deeper if has_images(base / name)]
     if deeper:
+        above = {name.partition("/")[0] for name in deeper}
+        out = f"Move them up to {base / '<class>'}/"
+        if len(above) == 1:
+            out = f"Give the folder they are in, --config.data.root={base / above.pop()}"
         return (
             f"The class folders of {base} seem to lie one level too deep: {listed(deeper)} hold "
-            f"images, {listed(folders)} themselves do not. Move them up to {base / '<class>'}/, "
-            f"{LIST_HELP}."
+            f"images, {listed(folders)} themselves do not. {out}, {LIST_HELP}."
         )
     if folders:
         return (

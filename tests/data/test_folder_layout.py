@@ -3,14 +3,21 @@
 import json
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from configs.folder import get_config
 from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.folder_layout import split_name
 from dpl_jax.data.load import check_test_images, remarks, sample
 from dpl_jax.data.split import build_dataset
+from dpl_jax.errors import DplError
+from dpl_jax.pool import load_pool
+from dpl_jax.task import load_inputs
+from tests.data.trees import check_trees
 
 
 @pytest.fixture
@@ -120,6 +127,7 @@ def test_class_names_beside_wrapped_folders(grow, tmp_path):
         ({"train": 4, "test": 4}, ["holds images directly", "<class>", "data.labels=FILE"]),
         ({"train": 4}, ["train holds images directly"]),
         ({"": 4}, ["holds images directly and has no class folders", "data.labels=FILE"]),
+        ({"set/cat": 4, "set/dog": 4, "docs": 0}, ["too deep", "data.root=.*/set, or"]),
         ({"animals/cat": 4, "things/cup": 4}, ["one level too deep", "animals/cat/, things/cup/"]),
         ({"cat": 8}, ["one class folder, cat: there is nothing to tell it from"]),
         ({"set": 1, "set/cat": 4, "set/dog": 4}, ["cat/, dog/ in it", "data.root=.*/set$"]),
@@ -199,6 +207,37 @@ def test_what_limits_a_run_is_said_before_it(grow, data_config):
     assert remarks(dataset, data_config(shots=3, allow_fewer_shots=True)) == [untested]
 
 
+@pytest.mark.parametrize("members", [False, True])
+def test_a_run_says_what_was_taken_for_what_before_anything_else(grow, tmp_path, capsys, members):
+    def load(root):
+        config = get_config("shots=2")
+        config.clip.path, config.data.root = str(tmp_path / "no CLIP"), root
+        if members:
+            load_pool(config, [1], hold_out=True)
+        else:
+            load_inputs(config, hold_out=True)
+
+    with pytest.raises(DplError, match="no CLIP"):
+        load(grow(splits(Train=4, Test=2), tmp_path / "good"))
+    said = capsys.readouterr().err
+    assert "Train/ -> training images, Test/ -> test images; no validation folder" in said
+    assert "2 classes, 8 training, 0 validation and 4 test images" in said
+    with pytest.raises(DataError, match="no test folder"):
+        load(grow(splits(train=4) | {"test": 3}, tmp_path / "flat"))
+
+
+def test_check_prints_what_was_taken_for_what(grow):
+    root = grow(splits(training=3, dev=2))
+    command = [sys.executable, "-m", "dpl_jax.data", "check", "--config=folder:shots=4"]
+    done = subprocess.run(
+        [*command, f"--config.data.root={root}"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0
+    assert "training/ -> training images, dev/ -> test images; no validation" in done.stdout
+    assert "data.shots is 4, more training images than some classes have: cat (3)" in done.stdout
+    assert "has no test folder: the images of dev are the test set" in done.stderr
+
+
 def test_no_test_images_are_an_error_before_a_run(make_items, data_config):
     dataset = build_dataset(
         "dtd", train=make_items({0: 4, 1: 4}), val=[], test=[], template="a {}."
@@ -207,3 +246,9 @@ def test_no_test_images_are_an_error_before_a_run(make_items, data_config):
         check_test_images(dataset)
     with pytest.raises(DataError, match="dtd has no test images"):
         sample(dataset, data_config(shots=2), seed=1)
+
+
+def test_random_trees_are_a_sound_dataset_or_one_error(tmp_path):
+    """A slice of what tests/data/trees.py does by hand."""
+    counts = check_trees(tmp_path, 400, seed=5)
+    assert all(counts[kind] > 30 for kind in ("error", "split here", "given splits"))
