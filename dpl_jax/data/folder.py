@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -47,11 +48,17 @@ def read_folder(root: str, labels: str = "") -> Dataset:
         return _read_list(base, labels)
     layout = find_layout(base)
     for note in layout.notes:
-        log.warning(note)
+        _warn_once(note)
     if layout.splits:
         return _dataset(base, _read_given_splits(base, layout), layout.in_words(), built=False)
     splits = _split_classes(base, layout)
     return _dataset(base, splits, f"{layout.in_words()}; {DRAWN}", built=True)
+
+
+@functools.cache
+def _warn_once(note: str) -> None:
+    """A command may list its images several times, for the run and for the report."""
+    log.warning(note)
 
 
 def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -110,11 +117,9 @@ def _read_list(base: Path, labels: str) -> Dataset:
     found = read_label_list(base, labels)
     names = read_classnames(base, found.classes)
     if all(name.isdecimal() for name in names.values()):
-        log.warning(
-            'The labels in %s are numbers, so that the text of a class is "a photo of a 3."; give '
-            'names in %s: {"3": "tabby cat"}.',
-            labels,
-            base / CLASSNAMES_FILE,
+        _warn_once(
+            f'The labels in {labels} are numbers, so that the text of a class is "a photo of a '
+            f'3."; give names in {base / CLASSNAMES_FILE}: {{"3": "tabby cat"}}.'
         )
     splits = {
         split: [

@@ -152,16 +152,22 @@ def _passed_over(
     classes: Sequence[str],
 ) -> list[str]:
     """What lies beside or in the folders of the splits and is not read."""
-    notes = [
-        f"The images directly in {base / name} are not in class folders, so they have no labels: "
-        "they are left out. dpl-predict classifies such images."
-        for name, contents in named.items()
-        if contents.images
-    ]
+    notes = _without_class(
+        base, *(base / name for name, contents in named.items() if contents.images)
+    )
     if classes:
         used = listed(list(splits.values()))
         notes.append(f"{listed(classes)} beside {used} in {base}: their images are left out.")
     return notes
+
+
+def _without_class(base: Path, *folders: Path) -> list[str]:
+    """Notes on images that lie directly in these folders or in the base."""
+    return [
+        f"The images directly in {folder} are not in class folders, so they have no labels: "
+        "they are left out. dpl-predict classifies such images."
+        for folder in ([base] if has_images(base) else []) + list(folders)
+    ]
 
 
 def _no_train(base: Path, given: Sequence[str], flat: Sequence[str], classes: Sequence[str]) -> str:
@@ -223,7 +229,7 @@ def _class_folders(
         f"{listed(classes)} beside it do."
         for name in flat
     ]
-    return Layout(prefix, {}, tuple(folders), tuple(notes))
+    return Layout(prefix, {}, tuple(folders), (*notes, *_without_class(base)))
 
 
 def _class_or_split(

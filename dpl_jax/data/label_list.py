@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -70,7 +71,7 @@ def read_label_list(root: Path, labels: str) -> LabelList:
     """Reads a list of images and classes, with a header and perhaps a column of splits.
 
     Args:
-        root: the folder that the paths in it are relative to; none may lead out of it.
+        root: the folder that the paths in it are relative to, or lie in; none may lead out of it.
         labels: the file, relative to ``root``. Commas, semicolons, tabs or bars are delimiters.
 
     Raises:
@@ -153,7 +154,7 @@ def _rows(path: Path, root: Path, table: _Table) -> list[Row]:
     Raises:
         DataError: naming the first lines that cannot be used.
     """
-    rows, problems = [], []
+    rows, problems, whole = [], [], os.path.abspath(root)
     folders: dict[str, dict[str, list[str]]] = {}
     for line, cells in table.rows:
         if len(cells) != len(table.header):
@@ -169,7 +170,7 @@ def _rows(path: Path, root: Path, table: _Table) -> list[Row]:
         elif "split" in table.columns and not split:
             problems.append(f"line {line}: {said!r} is not train, val or test")
         else:
-            name = posixpath.normpath(name.replace("\\", "/"))
+            name = posixpath.normpath(name.replace("\\", "/")).removeprefix(f"{whole}/")
             check_inside(f"{path}, line {line}", root, name)
             found = _find(root, name, folders)
             if len(found) == 1:

@@ -94,14 +94,18 @@ def remarks(dataset: Dataset, data: ConfigDict) -> list[str]:
             f"data.shots is {data.shots}, more training images than some classes have: {short}. "
             "Set --config.data.shots to fewer, or --config.data.allow_fewer_shots=true."
         )
+    return said + _untested(dataset)
+
+
+def _untested(dataset: Dataset) -> list[str]:
     tested = {item.label for item in dataset.test}
     untested = [name for label, name in enumerate(dataset.classnames) if label not in tested]
-    if dataset.test and untested:
-        said.append(
-            f"{len(untested)} of {len(dataset.classnames)} classes have no test images, so that "
-            f"their accuracy is not measured: {listed(untested, ending='')}."
-        )
-    return said
+    if not dataset.test or not untested:
+        return []
+    return [
+        f"{len(untested)} of {len(dataset.classnames)} classes have no test images, so that "
+        f"their accuracy is not measured: {listed(untested, ending='')}."
+    ]
 
 
 def tell(dataset: Dataset, config: ConfigDict) -> None:
@@ -117,5 +121,5 @@ def tell(dataset: Dataset, config: ConfigDict) -> None:
         ),
         file=sys.stderr,
     )
-    for remark in remarks(dataset, data):
+    for remark in _untested(dataset):  # too few images for the shots are an error right after
         log.warning(remark)

@@ -90,7 +90,8 @@ def test_images_without_labels_beside_given_splits_are_left_out(grow, caplog):
     dataset = read_folder(root)
     assert sizes(dataset) == [8, 0, 4]
     assert dataset.classnames == ("cat", "dog")
-    for said in ("no test folder", "test are not in class folders", "bird/ beside"):
+    flat = [f"The images directly in {root}{part} are not" for part in ("", "/train", "/test")]
+    for said in ("no test folder", *flat, "bird/ beside"):
         assert said in caplog.text
 
 

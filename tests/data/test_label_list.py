@@ -152,6 +152,15 @@ def test_a_list_that_cannot_be_used_is_one_error_with_the_lines(photos, text, re
     assert "labels.csv" in str(error.value) or str(photos) in str(error.value)
 
 
+def test_whole_paths_in_the_root_are_taken(photos, monkeypatch):
+    text = "path,label\n" + "".join(f"{photos / name},{label}\n" for name, label in TRUTH.items())
+    assert found(write(photos, text)) == TRUTH
+    monkeypatch.chdir(photos)
+    assert {i.name for i in read_folder(".", "labels.csv").train} <= TRUTH.keys()
+    with pytest.raises(DataError, match="line 2 points outside the image folder"):
+        write(photos, text.replace(str(photos), f"{photos}2", 1))
+
+
 def test_a_name_without_ending_must_be_one_image(photos, write_image):
     write_image(photos / "a.jpg")
     with pytest.raises(DataError, match=r"line 2: a could be a.jpg or a.png"):

@@ -23,6 +23,7 @@ from dpl_jax.configuration import read_lengths
 from dpl_jax.data.cache import _checksum, read_entry
 from dpl_jax.data.folder import read_classnames as read_folder_names
 from dpl_jax.data.images import read_image
+from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Item
 from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.data.transforms import read_preprocessing
@@ -67,6 +68,9 @@ def _json_targets(scratch: Path) -> list[Target]:
     }
     named = {"pythonClassName": "tensorflow_datasets.core.features.Image", "image": {"shape": [1]}}
     names = scratch / "names" / "classnames.json"
+    names.parent.mkdir()
+    for number in (1, 2):
+        (names.parent / f"{number}.png").touch()
     return [
         Target("json", parse_json, as_json(preprocessing), True, 20, (ValueError,)),
         Target(
@@ -86,6 +90,15 @@ def _json_targets(scratch: Path) -> list[Target]:
             in_file(names, lambda: read_folder_names(names.parent, ["a", "b"])),
             as_json({"a": "ant", "b": "bee"}),
             True,
+        ),
+        Target(
+            "label list",
+            in_file(names.parent / "x.csv", lambda: read_label_list(names.parent, "x.csv")),
+            [
+                b"path,label\n1.png,a\n",
+                b'"id";"class";"split"\r\n"1";"a";"train"\r\n2.png;"a";test\r\n',
+            ],
+            share=5,
         ),
         Target("shortcuts", _shortcuts, [b"shots=4,seed=2,T=3,classes=base"]),
         Target("lock", _lock, as_json({"host": "here", "pid": 12}), True),
