@@ -17,6 +17,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
+from dpl_jax.clip.weights import weight_files
 from dpl_jax.data.split import Dataset, list_hash
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.regular_files import open_regular
@@ -82,7 +83,7 @@ def write_results(path: Path, found: dict[str, Any]) -> None:
 def weights_sha256(folder: str) -> str:
     """SHA-256 (hexadecimal) of a CLIP's safetensors files, in the order of their names."""
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("model*.safetensors")):
+    for path in weight_files(Path(folder)):
         with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -9,7 +9,9 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 
+from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig, read_config
+from dpl_jax.clip.names import to_hub_id
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import Params, load_params
 from dpl_jax.errors import ConfigError, WeightsNotFoundError
@@ -26,6 +28,8 @@ FILES = (
     "tokenizer*.json",
     "special_tokens_map.json",
     "preprocessor_config.json",
+    "processor_config.json",
+    open_clip.CONFIG,
 )
 
 
@@ -65,11 +69,12 @@ class Clip(struct.PyTreeNode):
 def load_clip(
     path_or_hub_id: str | Path, dtype: str = "float32", revision: str | None = None
 ) -> Clip:
-    """Loads a CLIP in Hugging Face's format.
+    """Loads a CLIP in Hugging Face's format, or in open_clip's.
 
     Args:
-      path_or_hub_id: a folder, a hub id such as "openai/clip-vit-base-patch16", or "tiny" for the
-        small CLIP that comes with this package.
+      path_or_hub_id: a folder, a hub id such as "openai/clip-vit-base-patch16", a short name such
+        as "ViT-B/16" (:mod:`dpl_jax.clip.names`), or "tiny" for the small CLIP that comes with
+        this package.
       dtype: of the towers' matrix products, "float32" or "bfloat16"; everything else is float32.
       revision: commit, tag or branch of the hub repository.
 
@@ -81,15 +86,14 @@ def load_clip(
     if dtype not in ("float32", "bfloat16"):
         raise ConfigError(f"dtype is {dtype!r}; the towers compute in float32 or bfloat16.")
     folder = find_folder(str(path_or_hub_id), revision)
-    if not (folder / "config.json").is_file():
-        raise WeightsNotFoundError(f"{folder} has no config.json, so it is not a CLIP's folder.")
-    config = read_config(folder / "config.json")
+    config = _read_sizes(folder)
+    text = config.text
     return Clip(
         params=load_params(folder, config),
         config=config,
         dtype=dtype,
         tokenizer=Tokenizer(
-            str(folder), config.text.max_position_embeddings, config.text.vocab_size
+            str(folder), text.max_position_embeddings, text.vocab_size, text.eos_token_id
         ),
         source=str(path_or_hub_id),
         folder=str(folder),
@@ -103,23 +107,42 @@ def find_folder(path_or_hub_id: str, revision: str | None = None) -> Path:
     path = Path(path_or_hub_id).expanduser()
     if path.is_dir():
         return path
-    if (
-        path.is_absolute()
-        or path_or_hub_id.startswith((".", "~"))
-        or path_or_hub_id.count("/") != 1
-    ):
+    hub_id = to_hub_id(path_or_hub_id)
+    if path.is_absolute() or hub_id.startswith((".", "~")) or hub_id.count("/") != 1:
         raise WeightsNotFoundError(
             f"There is no folder {path_or_hub_id}. Give a folder with a CLIP's files "
-            '(config.json, model.safetensors, tokenizer), a hub id, or "tiny".'
+            "(config.json, model.safetensors, tokenizer), a hub id, a short name such as "
+            'ViT-B/16, or "tiny".'
         )
-    return _download(path_or_hub_id, revision)
+    return _download(hub_id, revision)
+
+
+def _read_sizes(folder: Path) -> ClipConfig:
+    """The sizes of the CLIP in a folder.
+
+    Raises:
+      WeightsNotFoundError: when it has no config of a CLIP.
+      WeightsError: when the config is damaged or not a CLIP's.
+    """
+    if open_clip.is_open_clip(folder):
+        return open_clip.read_sizes(folder)
+    if (folder / "config.json").is_file():
+        return read_config(folder / "config.json")
+    raise WeightsNotFoundError(
+        f"{folder} has no config.json (and no {open_clip.CONFIG}), so it is not a CLIP's folder."
+    )
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
+    def get(*patterns: str) -> Path:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=[*patterns]))
+
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(FILES)))
+        folder = get(*FILES)
+        # Many repositories hold the weights in both formats: one is enough.
+        return get(*FILES, *open_clip.WEIGHTS) if open_clip.is_open_clip(folder) else folder
     except Exception as error:  # the hub's client raises many kinds for one situation
         raise WeightsNotFoundError(
             f"{hub_id} (revision {revision or 'main'}) is neither a folder, nor in the local "

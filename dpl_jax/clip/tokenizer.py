@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dpl_jax import limits
+from dpl_jax.clip.config import LEGACY_EOS_ID
 from dpl_jax.errors import TextTooLongError, WeightsError, WeightsNotFoundError
 from dpl_jax.json_files import read_json
 from dpl_jax.regular_files import read_bytes
@@ -26,20 +27,24 @@ class Tokenizer:
       folder: where the tokenizer's files lie.
       max_length: positions of the text tower.
       words: ids that the text tower knows.
+      end: id of the end-of-text that the text tower reads; ``LEGACY_EOS_ID`` for the largest of
+        each text.
     """
 
     folder: str
     max_length: int
     words: int = limits.CLIP_WORDS
+    end: int = LEGACY_EOS_ID
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Tokenizes ``texts`` into (C, S) int32, S the longest, padded behind the end-of-text.
 
         Raises:
           TextTooLongError: naming the first text that needs more than ``max_length`` tokens.
-          WeightsError: when the tokenizer cannot be read, or gives ids that the tower has not.
+          WeightsError: when the tokenizer cannot be read, or is not that of these weights.
         """
         tokenizer = _load(self.folder)
+        self._check_belongs(tokenizer)
         rows = [tokenizer(text)["input_ids"] for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if len(row) > self.max_length:
@@ -51,12 +56,26 @@ class Tokenizer:
         ids = np.full((len(rows), max(map(len, rows), default=0)), tokenizer.eos_token_id, np.int32)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.words:
-            raise WeightsError(
-                f"{self.folder}: the tokenizer gives ids up to {ids.max()}, but config.json has a "
-                f"vocab_size of {self.words}; the files belong to different checkpoints."
-            )
         return ids
+
+    def _check_belongs(self, tokenizer: Any) -> None:
+        """Raises WeightsError where the text tower would look for another end-of-text, or words."""
+        words, end = len(tokenizer), tokenizer.eos_token_id
+        wrong = ""
+        if words != self.words:
+            wrong = f"has {words} words, but the text tower has a vocab_size of {self.words}"
+        elif self.end not in (end, LEGACY_EOS_ID):
+            wrong = f"ends texts with {end}, but the text tower reads the eos_token_id {self.end}"
+        elif self.end == LEGACY_EOS_ID != end and end != words - 1:
+            wrong = (
+                f"ends texts with {end}, but the text tower reads the largest id, which is "
+                f"{words - 1} (eos_token_id {self.end} in config.json)"
+            )
+        if wrong:
+            raise WeightsError(
+                f"{self.folder}: the tokenizer {wrong}. The files belong to different checkpoints: "
+                "take the tokenizer's files and config.json from where the weights are from."
+            )
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The entries of the vocabulary with these ids; "</w>" stands at the end of a word."""

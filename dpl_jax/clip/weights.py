@@ -1,4 +1,4 @@
-"""Reads and writes CLIP weights in Hugging Face's safetensors layout.
+"""Reads and writes CLIP weights in Hugging Face's safetensors layout; reads open_clip's too.
 
 Frozen parameters are the nested dict that Linen makes of the two towers, layers stacked::
 
@@ -24,7 +24,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from dpl_jax import limits
+from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.open_clip import Source
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.errors import WeightsError, WeightsNotFoundError
 from dpl_jax.json_files import read_json
@@ -33,7 +35,13 @@ from dpl_jax.safetensors_files import open_tensors
 Params = dict[str, Any]
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 # Position numbers 0, 1, ..: buffers in old files, no parameters.
-BUFFERS = frozenset(f"{tower}.embeddings.position_ids" for tower in ("text_model", "vision_model"))
+BUFFERS = frozenset(
+    (
+        "text_model.embeddings.position_ids",
+        "vision_model.embeddings.position_ids",
+        *open_clip.BUFFERS,
+    )
+)
 FLOATS = ("F16", "BF16", "F32", "F64")
 SHOWN = 1000  # names in a message
 
@@ -78,16 +86,20 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
     leaves: dict[tuple[str, ...], Any] = {}
     wrong = []
     with _opened_tensors(folder) as stored:
-        _check_names(folder, set(stored) - BUFFERS, set(entries))
+        sources = _sources(folder, entries, stored)
+        needed_names = {source.name for source in sources.values()}
+        _check_names(folder, set(stored) - BUFFERS, needed_names)
         for name, (path, layer, kind) in entries.items():
             shape = expected[path] if layer is None else expected[path][1:]
-            found, needed = _stored_shape(name, stored[name]), _to_stored_shape(shape, kind)
+            source = sources[name]
+            found, needed = _stored_shape(source, stored), _to_stored_shape(shape, kind)
             if found != needed:
-                wrong.append(f"{name}: {found}, expected {needed}")
+                wrong.append(f"{source.name}: {found}, expected {needed}")
                 continue
-            tensor = _to_flax(np.asarray(stored[name].get_tensor(name), np.float32), kind)
+            values = np.asarray(stored[source.name].get_tensor(source.name), np.float32)
+            tensor = _to_flax(source.take(values), kind)
             if not np.isfinite(tensor).all():
-                wrong.append(f"{name}: not finite")
+                wrong.append(f"{source.name}: not finite")
             elif layer is None:
                 leaves[path] = tensor
             else:
@@ -218,7 +230,7 @@ def _opened_tensors(folder: Path) -> Iterator[Mapping[str, Any]]:
     try:
         with contextlib.ExitStack() as opened:
             tensors: dict[str, Any] = {}
-            for path in _weight_files(folder):
+            for path in weight_files(folder):
                 file = opened.enter_context(open_tensors(path, "flax"))
                 names = file.keys()
                 if twice := sorted(tensors.keys() & names):
@@ -233,14 +245,31 @@ def _opened_tensors(folder: Path) -> Iterator[Mapping[str, Any]]:
         ) from error
 
 
-def _stored_shape(name: str, file: Any) -> tuple[int, ...] | str:
-    """The shape that the header gives, or what the tensor holds instead of floats."""
-    part = file.get_slice(name)
+def _sources(
+    folder: Path, entries: Mapping[str, Entry], stored: Mapping[str, Any]
+) -> dict[str, Source]:
+    """Where each tensor of the layout lies in the files."""
+    if open_clip.is_open_clip(folder):
+        return open_clip.sources(entries.keys(), stored.keys())
+    return {name: Source(name) for name in entries}
+
+
+def _stored_shape(source: Source, stored: Mapping[str, Any]) -> tuple[int, ...] | str:
+    """The shape by the header, or what the tensor holds instead of floats."""
+    part = stored[source.name].get_slice(source.name)
     kind: str = part.get_dtype()
-    return tuple(part.get_shape()) if kind in FLOATS else f"of type {kind}"
+    return source.shape(tuple(part.get_shape())) if kind in FLOATS else f"of type {kind}"
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that a CLIP's weights lie in, by name.
+
+    Raises:
+      WeightsNotFoundError: when there are none.
+      ValueError, OSError: for an index that is damaged.
+    """
+    if open_clip.is_open_clip(folder):
+        return [open_clip.weight_file(folder)]
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     if (folder / WEIGHTS_INDEX).exists():
