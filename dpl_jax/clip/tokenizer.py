@@ -56,6 +56,11 @@ class Tokenizer:
         ids = np.full((len(rows), max(map(len, rows), default=0)), tokenizer.eos_token_id, np.int32)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.words:
+            raise WeightsError(
+                f"{self.folder}: the tokenizer gives ids up to {ids.max()}, but config.json has a "
+                f"vocab_size of {self.words}; the files belong to different checkpoints."
+            )
         return ids
 
     def _check_belongs(self, tokenizer: Any) -> None:
