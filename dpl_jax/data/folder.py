@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, visible
 from dpl_jax.data.errors import DataError, DataNotFoundError
-from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, listed
+from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed
 from dpl_jax.data.images import SUFFIXES
 from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
@@ -41,7 +41,9 @@ def read_folder(root: str, labels: str = "") -> Dataset:
     """
     if not root:
         raise DataError("Say where your images are: --config.data.root=DIR (docs/datasets.md).")
-    base = Path(root).expanduser()
+    base = Path(os.path.expanduser(root))  # Path's own raises for users that are not there
+    if base.is_file():
+        raise DataError(f"{base} is a file, not a folder; unpack it if it is an archive.")
     if not base.is_dir():
         raise DataNotFoundError(f"There is no folder {base}; set --config.data.root.")
     if labels:
@@ -209,6 +211,13 @@ def _list_class(base: Path, folder: str, label: int, classname: str) -> list[Ite
         DataError: there are none.
     """
     files = [f for f in visible(base / folder, folders=False) if f.lower().endswith(SUFFIXES)]
+    deeper = [name for name in visible(base / folder, folders=True) if not files]
+    deeper = [name for name in deeper if has_images(base / folder / name)]
+    if deeper:
+        raise DataError(
+            f"The class folder {base / folder} has no images itself, but {listed(deeper)} in it "
+            "do. Move them up into it, or make those folders the classes."
+        )
     if not files:
         raise DataError(
             f"The class folder {base / folder} has no images ({', '.join(SUFFIXES)}); add some or "

@@ -51,10 +51,17 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class _Contents:
-    """Whether a folder holds images itself, and which folders in it count as class folders."""
+    """What a folder named like a split holds.
+
+    Attributes:
+        images: whether it holds images that are in no class folder.
+        folders: what counts as its class folders.
+        prefix: where they lie in it, as in :class:`Layout`.
+    """
 
     images: bool
     folders: tuple[str, ...]
+    prefix: str
 
 
 def split_name(word: str) -> str | None:
@@ -73,7 +80,7 @@ def find_layout(root: Path) -> Layout:
         DataNotFoundError: no class folders, or no training or test images.
         DataError: folders that could be either; the message says how to make it clear.
     """
-    base, prefix = _unwrap(root)
+    base, prefix = _unwrap(root, stop_at_splits=True)
     folders = visible(base, folders=True)
     named = {folder: _contents(base / folder) for folder in folders if split_name(folder)}
     classes = [f for f in folders if f not in named and has_images(base / f)]
@@ -93,12 +100,12 @@ def listed(names: Sequence[str], ending: str = "/") -> str:
     return ", ".join(f"{name}{ending}" for name in names[:SHOWN]) + more
 
 
-def _unwrap(root: Path) -> tuple[Path, str]:
+def _unwrap(root: Path, *, stop_at_splits: bool) -> tuple[Path, str]:
     """Goes into folders that hold nothing but one folder, as unpacked archives do."""
     base, prefix = root, ""
     for _ in range(WRAPPINGS):
         folders = visible(base, folders=True)
-        if len(folders) != 1 or split_name(folders[0]) or has_images(base):
+        if len(folders) != 1 or has_images(base) or (stop_at_splits and split_name(folders[0])):
             break
         inner = base / folders[0]
         if has_images(inner) or not visible(inner, folders=True):
@@ -108,11 +115,14 @@ def _unwrap(root: Path) -> tuple[Path, str]:
 
 
 def _contents(folder: Path) -> _Contents:
-    """A folder beside images counts only if it holds images too: it may be one of thumbnails."""
-    images, folders = has_images(folder), visible(folder, folders=True)
-    if images:
-        folders = [name for name in folders if has_images(folder / name)]
-    return _Contents(images, tuple(folders))
+    """Looks into a folder named like a split, and into a wrapping: "train/train/cat"."""
+    inner, prefix = _unwrap(folder, stop_at_splits=False)
+    images, folders = has_images(inner), visible(inner, folders=True)
+    if images:  # a folder beside them counts only if it holds images too
+        folders = [name for name in folders if has_images(inner / name)]
+    elif len(folders) == 1 and split_name(folders[0]):  # "train/train/1.jpg"
+        images, folders = has_images(inner / folders[0]), []
+    return _Contents(images, tuple(folders), prefix)
 
 
 def _given_splits(
@@ -131,7 +141,7 @@ def _given_splits(
                 f"{base / splits[split]} and {base / folder} could both be the {PURPOSES[split]}; "
                 "put their class folders into one, or move the other away."
             )
-        splits[split] = folder
+        splits[split] = f"{folder}/{named[folder].prefix}".rstrip("/")
     flat = [name for name, contents in named.items() if contents.images and not contents.folders]
     if "train" not in splits:
         raise DataNotFoundError(_no_train(base, list(splits.values()), flat, classes))
@@ -214,9 +224,10 @@ def _class_folders(
     flat = [name for name, contents in named.items() if contents.images]
     kinds = {split_name(name) for name in flat}
     if flat and not classes:
+        name = next((name for name in flat if split_name(name) == "train"), flat[0])
         raise DataError(
-            f"{base / flat[0]} holds images directly, so it is not known what they show. Sort "
-            f"them into class folders, {base / flat[0] / '<class>'}/, {LIST_HELP}."
+            f"{base / name} has images in no class folder: it is not known what they show. Sort "
+            f"them into class folders, {base / name / '<class>'}/, {LIST_HELP}."
         )
     if "test" in kinds or {"train", "val"} <= kinds:
         raise DataError(_class_or_split(base, flat, classes, kinds))
@@ -251,8 +262,8 @@ def _class_or_split(
 def _no_classes(base: Path, folders: Sequence[str]) -> str:
     if has_images(base):
         return (
-            f"{base} holds images directly and has no class folders, so it is not known what they "
-            f"show. Sort them into {base / '<class>'}/, {LIST_HELP}."
+            f"{base} has images in no class folder: it is not known what they show. Sort them "
+            f"into {base / '<class>'}/, {LIST_HELP}."
         )
     deeper = [f"{f}/{sub}" for f in folders for sub in visible(base / f, folders=True)]
     deeper = [name for name in deeper if has_images(base / name)]

@@ -78,7 +78,7 @@ def read_label_list(root: Path, labels: str) -> LabelList:
         DataNotFoundError: there is no such file, or images in it are not there.
         DataError: it is not such a list; the message names the lines.
     """
-    path = root / Path(labels).expanduser()
+    path = root / os.path.expanduser(labels)
     table = _parse(path, _read_text(path))
     rows = _rows(path, root, table)
     _check_once(path, rows)

@@ -105,6 +105,10 @@ def test_a_wrapping_folder_is_looked_into(grow, tmp_path):
     given = read_folder(grow(splits(Train=3, Test=1), tmp_path / "z" / "data")[: -len("/data")])
     assert sizes(given) == [6, 0, 2]
     assert "data/Train/ -> training images" in given.split
+    twice = read_folder(grow(splits(**{"train/train": 3, "test/a/b": 1}), tmp_path / "twice"))
+    assert sizes(twice) == [6, 0, 2]
+    assert "train/train/ -> training images, test/a/b/ -> test images" in twice.split
+    assert twice.test[1].name == "test/a/b/dog/0.png"
 
 
 def test_class_names_beside_wrapped_folders(grow, tmp_path):
@@ -125,11 +129,16 @@ def test_class_names_beside_wrapped_folders(grow, tmp_path):
         ({"train": 4} | splits(test=4), ["no train folder with class folders", "no labels"]),
         ({"cat": 4, "dog": 4, "test": 4}, ["test folder but no train", "classnames.json", "move"]),
         ({"cat": 4, "dog": 4, "train": 4, "Test": 4}, ["may be a class or images without labels"]),
-        ({"train": 4, "test": 4}, ["holds images directly", "<class>", "data.labels=FILE"]),
-        ({"train": 4}, ["train holds images directly"]),
-        ({"": 4}, ["holds images directly and has no class folders", "data.labels=FILE"]),
+        (
+            {"train": 4, "test": 4},
+            ["train has images in no class folder", "<class>", "data.labels=FILE"],
+        ),
+        ({"train": 4}, ["train has images in no class folder"]),
+        ({"": 4}, ["has images in no class folder", "data.labels=FILE"]),
         ({"set/cat": 4, "set/dog": 4, "docs": 0}, ["too deep", "data.root=.*/set, or"]),
         ({"animals/cat": 4, "things/cup": 4}, ["one level too deep", "animals/cat/, things/cup/"]),
+        ({"train/train": 4, "test/test": 4}, ["train has images in no class folder"]),
+        ({"cat": 4, "dog/2020": 4, "dog/2021": 4}, ["dog has no images itself, but 2020/, 2021/"]),
         ({"cat": 8}, ["one class folder, cat: there is nothing to tell it from"]),
         ({"set": 1, "set/cat": 4, "set/dog": 4}, ["cat/, dog/ in it", "data.root=.*/set$"]),
         ({"train/cat": 4, "test/cat": 2}, ["of one class, 'cat'"]),
@@ -165,6 +174,14 @@ def test_a_link_that_puts_one_file_into_two_splits_is_refused(grow, tmp_path):
     (tmp_path / "c" / "feline").symlink_to(tmp_path / "c" / "cat")
     with pytest.raises(DataError, match=r"cat/\d.png .* are one file, by a link"):
         read_folder(str(tmp_path / "c"))
+
+
+def test_a_root_that_is_no_folder_says_so(tmp_path):
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(DataError, match=r"photos.zip is a file, not a folder; unpack it"):
+        read_folder(str(tmp_path / "photos.zip"))
+    with pytest.raises(DataError, match="There is no folder ~nobody_of_that_name/photos"):
+        read_folder("~nobody_of_that_name/photos")
 
 
 def test_linked_folders_are_followed(grow, tmp_path):

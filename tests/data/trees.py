@@ -46,7 +46,8 @@ def grow(root: Path, stream: random.Random) -> None:
     if kind == "splits":
         parts = [stream.choice(TRAIN), stream.choice(TEST), stream.choice(VAL)]
         parts = [part for part in parts if stream.random() < 0.85]
-        folders = [base / part / name for part in parts for name in classes]
+        inner = stream.choice(("", "", "", "", "data", "train"))
+        folders = [base / part / inner / name for part in parts for name in classes]
     elif kind == "deep":
         folders = [base / stream.choice(CLASSES[:2]) / name for name in classes]
     else:
@@ -147,13 +148,12 @@ def check_dataset(root: Path, dataset: Dataset) -> None:
         kept = [f for f in images if not f.name.startswith(".") and not f.is_dir()]
         assert len(kept) == sum(item.name.lower().endswith(".jpg") for item in items), "left out"
     else:
-        tops = [
-            {item.name.split("/")[-3].casefold() for item in split} for split in splits.values()
-        ]
-        assert tops[0] <= {name.casefold() for name in TRAIN}, "trains on something else"
-        assert tops[1] <= {name.casefold() for name in VAL}
-        assert tops[2] <= {name.casefold() for name in (*TEST, *VAL)}
-        assert all(len(top) <= 1 for top in tops), "two folders for one split"
+        words = {"train": TRAIN, "val": VAL, "test": (*TEST, *VAL)}
+        for split, part in splits.items():
+            places = {item.name.rsplit("/", 2)[0] for item in part}
+            assert len(places) <= 1, "two folders for one split"
+            for place in places:
+                assert any(word in words[split] for word in place.split("/")), "another split"
 
 
 @contextlib.contextmanager

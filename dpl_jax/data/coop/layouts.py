@@ -93,7 +93,7 @@ def locate(layout: Layout, root: str) -> Path:
     Raises:
         DataNotFoundError: neither is there; the message says where it looked.
     """
-    base = Path(root or os.environ.get("DPL_DATA_ROOT") or "data").expanduser()
+    base = Path(os.path.expanduser(root or os.environ.get("DPL_DATA_ROOT") or "data"))
     if (base / layout.folder).is_dir():
         return base / layout.folder
     holds_images = layout.images != "." and (base / layout.images).is_dir()
