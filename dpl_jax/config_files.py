@@ -22,14 +22,37 @@ def load_config(name: str) -> ConfigDict:
       ConfigError: there is no such config, or the file holds none.
     """
     file, colon, shortcuts = name.partition(":")
-    path = find_config(file)
+    return _execute(find_config(file), shortcuts if colon else None)
+
+
+def load_shipped_config(name: str) -> ConfigDict:
+    """The settings of a config that comes with the package, by a name that may be a stranger's.
+
+    No file but the package's own is ever executed, wherever the name is from.
+
+    Raises:
+      ConfigError: the package has no config of that name.
+    """
+    if name not in shipped_names():
+        raise ConfigError(
+            f"{name!r:.100} is not a config that comes with dpl_jax: {', '.join(shipped_names())}."
+        )
+    return _execute(shipped("configs") / f"{name}.py")
+
+
+def shipped_names() -> list[str]:
+    """The names of the configs that come with the package."""
+    return sorted(known.stem for known in shipped("configs").glob("*.py"))
+
+
+def _execute(path: Path, shortcuts: str | None = None) -> ConfigDict:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path} is no config: the name of a config file ends in .py.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     get_config = getattr(module, "get_config", lambda *_: None)
-    config = get_config(shortcuts) if colon else get_config()
+    config = get_config() if shortcuts is None else get_config(shortcuts)
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"{path} is no config: it has no get_config() that returns a ConfigDict.")
     return config
@@ -41,12 +64,11 @@ def find_config(file: str) -> Path:
     Raises:
       ConfigError: neither such a file nor a config of that name; the message lists the names.
     """
-    path, folder = Path(file), shipped("configs")
+    path, names = Path(file), shipped_names()
     if path.is_file():
         return path
-    names = sorted(known.stem for known in folder.glob("*.py"))
     if (name := file.removeprefix("configs/").removesuffix(".py")) in names:
-        return folder / f"{name}.py"
+        return shipped("configs") / f"{name}.py"
     raise ConfigError(
         f"There is no config file {file}. Give the path of one, or the name of a config that comes "
         f"with dpl_jax: {', '.join(names)}."

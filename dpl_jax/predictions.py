@@ -12,6 +12,7 @@ import numpy as np
 
 from dpl_jax import limits
 from dpl_jax.commands import command
+from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import explained_writes, parse_json, to_json, write_file
 from dpl_jax.numpy_files import read_npz
@@ -89,6 +90,8 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Predictions:
         raise ValueError("it does not tell the dataset")
     if not isinstance(about.get("dataset"), str) or about.get("split") not in SPLITS:
         raise ValueError("it does not tell the dataset and the split")
+    if (name := str(about["data"].get("name"))) not in TEMPLATES:
+        raise ValueError(f"data.name is {name!r:.100}, which is not a known dataset")
     return Predictions(
         dataset=about["dataset"],
         split=about["split"],

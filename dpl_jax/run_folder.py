@@ -21,6 +21,7 @@ from typing import Any, Self, TextIO
 from ml_collections import ConfigDict
 
 from dpl_jax.config import get_config
+from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.folder_lock import lock_folder
@@ -215,6 +216,8 @@ def read_whole_config(run: str | os.PathLike[str]) -> ConfigDict:
             raise RunFolderError(
                 f"{where}: {name} is {fields.get(name)!r:.100}, not {kinds[0].__name__}."
             )
+    if (name := config.data.name) not in TEMPLATES:
+        raise RunFolderError(f"{where}: data.name is {name!r:.100}, which is not a known dataset.")
     return config
 
 

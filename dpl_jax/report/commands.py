@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpl_jax.commands import command
-from dpl_jax.config_files import load_config
+from dpl_jax.config_files import load_shipped_config
 from dpl_jax.report.contents import Contents
 from dpl_jax.run_folder import config_differences
 
@@ -42,12 +42,12 @@ def config_flags(config: Mapping[str, Any]) -> list[str]:
       config: all fields, or whole groups of them such as ``data``; those of an ablation do not
         matter to a run.
     """
-    file = f"configs/{config['data']['name']}.py"
-    base = load_config(file)
+    name = config["data"]["name"]  # may be a stranger's
+    base = load_shipped_config(name)
     groups = {name: group for name, group in base.to_dict().items() if name in config}
     differences = config_differences(groups, config)
     return [
-        _flag("config", file),
+        _flag("config", name),
         *(
             _flag(f"config.{name}", value)
             for name, (default, value) in differences.items()

@@ -214,7 +214,7 @@ def test_ids_that_the_text_tower_does_not_have_are_refused(tmp_path):
     words = json.loads((tmp_path / "vocab.json").read_text())
     beyond = {word: 900 if word == "a</w>" else number for word, number in words.items()}
     (tmp_path / "vocab.json").write_text(json.dumps(beyond))
-    with pytest.raises(WeightsError, match="ids up to 900.*vocab_size"):
+    with pytest.raises(WeightsError, match=r"ids up to 900.*vocab_size"):
         load_clip(tmp_path).tokenize(["a photo"])
 
 

@@ -11,9 +11,11 @@ import tensorstore as ts
 from configs import digits
 from dpl_jax.checkpoint_manifest import empty_arrays
 from dpl_jax.checkpoints import Checkpoints, load
-from dpl_jax.errors import CheckpointError, RunFolderError
+from dpl_jax.config_files import load_shipped_config
+from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.evaluate import load_trained
 from dpl_jax.json_files import write_json
+from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.report.page import write_report
 from dpl_jax.run_folder import open_run
 
@@ -45,6 +47,38 @@ def run_with(folder: Path, tree: dict, results: dict) -> Path:
         with Checkpoints(run.checkpoints) as checkpoints:
             checkpoints.save(1, tree, {})
     return folder
+
+
+PAYLOAD = "import pathlib\npathlib.Path({mark!r}).touch()\ndef get_config(*_): raise SystemExit\n"
+
+
+@pytest.mark.parametrize("name", ["../shared/payload", "payload", "digits", "configs/payload", ""])
+@pytest.mark.parametrize("where", ["config.json", "predictions"])
+def test_no_name_in_a_run_becomes_a_file_that_is_executed(tmp_path, monkeypatch, name, where):
+    """Neither of a folder beside the run, nor of the folder that the reader works in."""
+    mark = tmp_path / "executed"
+    for folder in ("shared", "configs", "work", "work/configs", "work/shared"):
+        (tmp_path / folder).mkdir(parents=True)
+        for file in ("payload.py", "digits.py", "payload", "digits"):
+            (tmp_path / folder / file).write_text(PAYLOAD.format(mark=str(mark)))
+    monkeypatch.chdir(tmp_path / "work")
+    config, run = digits.get_config(), tmp_path / "runs" / "shared" / "RUN"
+    data = config.data.to_dict()
+    if where == "config.json":
+        config.data.name = name
+    else:
+        data["name"] = name
+    open_run(run, "search", config).close()
+    found = Predictions("digits", "test", data, ("a",), ("x",), np.zeros(1, int), {})
+    save_predictions(run / "predictions" / "test.npz", found)
+    if name == "digits":
+        write_report(run)
+    else:
+        with pytest.raises(RunFolderError, match="not a known dataset"):
+            write_report(run)
+    assert not mark.exists()
+    with pytest.raises(ConfigError, match="not a config that comes with dpl_jax"):
+        load_shipped_config(f"../{name}")
 
 
 TREES = {

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import caltech101, digits, folder
+from dpl_jax import cli
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.predictions import load_predictions, save_predictions
 from dpl_jax.report import commands
@@ -26,6 +27,7 @@ def parse(parts: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any, 
     monkeypatch.chdir(ROOT)
     values = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
+    values["config"].parser = cli._ConfigFiles()
     for name in ("lengths", "search", "run", "split", "workdir"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     python, launcher, *arguments = shlex.split(" ".join(parts))
@@ -70,7 +72,7 @@ def test_the_command_has_the_config_of_the_run(
 def test_only_what_differs_is_in_the_command(tmp_path: Path) -> None:
     open_run(tmp_path / "run", "search", digits.get_config("seed=9")).close()
     (parts,) = commands.commands(read_contents(tmp_path / "run"))
-    assert parts == ["python launch/search.py", "--config=configs/digits.py", "--config.seed=9"]
+    assert parts == ["python launch/search.py", "--config=digits", "--config.seed=9"]
 
 
 def test_a_training_uses_its_own_lengths_and_is_evaluated_again(
