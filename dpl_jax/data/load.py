@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import functools
 import sys
 
 from ml_collections import ConfigDict
@@ -19,8 +19,6 @@ from dpl_jax.data.templates import TEMPLATES, check_template
 from dpl_jax.data.tfds_source import read_tfds
 from dpl_jax.machines import is_first
 from dpl_jax.printable import printable
-
-log = logging.getLogger(__name__)
 
 
 def load_dataset(data: ConfigDict) -> Dataset:
@@ -114,12 +112,15 @@ def tell(dataset: Dataset, config: ConfigDict) -> None:
     if data.name != "folder" or config.progress == "off" or not is_first():
         return
     counts = f"{len(dataset.train)} training, {len(dataset.val)} validation and"
-    print(
-        printable(
-            f"{data.root}: {dataset.split}. {len(dataset.classnames)} classes, {counts} "
-            f"{len(dataset.test)} test images."
-        ),
-        file=sys.stderr,
+    _say_once(
+        f"{data.root}: {dataset.split}. {len(dataset.classnames)} classes, {counts} "
+        f"{len(dataset.test)} test images."
     )
     for remark in _untested(dataset):  # too few images for the shots are an error right after
-        log.warning(remark)
+        _say_once(remark)
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    """Comparisons and protocols load the same images for each of their runs."""
+    print(printable(text), file=sys.stderr)
