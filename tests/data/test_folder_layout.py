@@ -184,6 +184,12 @@ def test_a_root_that_is_no_folder_says_so(tmp_path):
         read_folder("~nobody_of_that_name/photos")
 
 
+def test_two_folders_of_one_name_are_named_with_their_root(grow):
+    root = grow({"cat": 4, "CAT": 4})
+    with pytest.raises(DataError, match=f"^{re.escape(root)}: .*'cat'"):
+        read_folder(root)
+
+
 def test_linked_folders_are_followed(grow, tmp_path):
     grow({"cat": 4, "dog": 4}, tmp_path / "store")
     (tmp_path / "root").mkdir()
