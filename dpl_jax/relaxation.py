@@ -71,9 +71,14 @@ def expected_tokens(alphas: Mapping[str, jax.Array]) -> jax.Array:
 
 
 def mean_entropy(alphas: Mapping[str, jax.Array]) -> jax.Array:
-    """Entropy () in nats of softmax(alpha), the mean over all layers of both towers."""
-    weights = jnp.concatenate([jax.nn.softmax(alphas[tower]) for tower in TOWERS])  # (2N, T + 1)
-    return -jax.scipy.special.xlogy(weights, weights).sum(axis=-1).mean()
+    """Entropy () in nats of softmax(alpha), the mean over all layers of both towers.
+
+    A weight that is exactly 0, of a candidate switched off or at a low temperature, counts 0 and
+    has no gradient: that of w log w is infinite there, that of its logarithm's softmax is not.
+    """
+    logs = jnp.concatenate([jax.nn.log_softmax(alphas[tower]) for tower in TOWERS])  # (2N, T + 1)
+    weights = jnp.exp(logs)  # (2N, T + 1)
+    return -(weights * jnp.where(weights > 0, logs, 0)).sum(axis=-1).mean()
 
 
 def _progress(search: ConfigDict | FrozenConfigDict, epoch: Any) -> jax.Array:

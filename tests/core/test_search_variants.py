@@ -147,6 +147,47 @@ def test_penalties_by_hand() -> None:
     assert float(penalty(alphas, settings(), 2)) == 0
 
 
+def slow_entropy(alphas: dict[str, np.ndarray]) -> tuple[float, dict[str, np.ndarray]]:
+    """Mean entropy and its gradient in float64: -w_m (log w_m + H) of each layer with w_m > 0."""
+    layers = sum(len(alpha) for alpha in alphas.values())
+    total, gradients = 0.0, {}
+    for tower, alpha in alphas.items():
+        gradients[tower] = np.zeros(alpha.shape)
+        for layer, row in enumerate(alpha.astype(np.float64)):
+            exponentials = [math.exp(value - row.max()) for value in row]
+            weights = [value / sum(exponentials) for value in exponentials]
+            entropy = -sum(w * math.log(w) for w in weights if w > 0)
+            total += entropy / layers
+            for m, w in enumerate(weights):
+                if w > 0:
+                    gradients[tower][layer, m] = -w * (math.log(w) + entropy) / layers
+    return total, gradients
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 1e-3])
+@pytest.mark.parametrize("masked", [(), (2,), (0, 1, 3)])
+def test_the_entropy_is_finite_where_weights_are_zero(
+    temperature: float, masked: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    alphas = {tower: rng.standard_normal((3, 5)).astype(np.float32) for tower in TOWERS}
+    for alpha in alphas.values():
+        alpha[:, list(masked)] = -np.inf
+    search = settings(final_temperature=temperature, entropy=1.0, epochs=2)
+
+    def value(given: Any) -> jax.Array:
+        return penalty(anneal(given, search, 1), search, 1)
+
+    ours, gradients = jax.jit(jax.value_and_grad(value))(jax.tree.map(jnp.asarray, alphas))
+    expected, slow = slow_entropy({tower: alpha / temperature for tower, alpha in alphas.items()})
+    assert float(ours) == pytest.approx(expected, rel=1e-5, abs=1e-4)
+    for tower in TOWERS:
+        assert np.isfinite(gradients[tower]).all()
+        np.testing.assert_allclose(
+            gradients[tower], slow[tower] / temperature, rtol=1e-3, atol=1e-4
+        )
+
+
 def test_the_budget_joins_the_gradient_of_alpha(
     clip: Clip, task: Task, params: dict[str, Any]
 ) -> None:
