@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, visible
+from dpl_jax.data.coop.build_split import SPLIT_NEEDS, SPLIT_SEED, Splits, split_classes, visible
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed
 from dpl_jax.data.images import SUFFIXES
@@ -197,8 +197,10 @@ def _draw(base: Path, classes: Sequence[list[Item]]) -> Splits:
     try:
         return split_classes(classes, random.Random(SPLIT_SEED))
     except DataError as error:
+        few = [f"{c[0].classname!r} ({len(c)})" for c in classes if len(c) < SPLIT_NEEDS]
+        also = f" So few are also in {listed(few[1:], ending='')}." if len(few) > 1 else ""
         raise DataError(
-            f"{base}: {error} Add images, or make the parts yourself: "
+            f"{base}: {error}{also} Add images, or make the parts yourself: "
             f"{base}/{{train,val,test}}/<class>/ (val may be missing), {LIST_HELP} with a column "
             "of splits."
         ) from error

@@ -149,6 +149,7 @@ def test_class_names_beside_wrapped_folders(grow, tmp_path):
         (splits(train=4) | {"bird": 4}, ["no test folder", "If those are classes"]),
         (splits(train=4, test=4) | {"test/emu": 1}, ["test/emu: this class has no folder in"]),
         ({"cat": 3, "dog": 9}, ["'cat' has 3 image", "at least 4", "data.labels=FILE"]),
+        ({"cat": 3, "dog": 4, "emu": 2}, ["'cat' has 3 image", "also in 'emu' \\(2\\)"]),
         ({}, ["no class folders", "<class>"]),
     ],
 )

@@ -16,6 +16,7 @@ from dpl_jax.data.split import Item
 # seed is fixed. Either way it is not the split of the published numbers.
 SPLIT_SEED = 1
 TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # CoOp's shares where a dataset has no split at all
+SPLIT_NEEDS = 4  # so many images a class, or one of the three would be empty
 VAL_SHARE_OF_TRAIN = 0.2  # and where it has a test set, but no validation
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ def split_classes(classes: Sequence[list[Item]], stream: random.Random) -> Split
         val = train + round(len(items) * VAL_SHARE)
         if not 0 < train < val < len(items):
             raise DataError(
-                f"The class {items[0].classname!r} has {len(items)} image(s); at least 4 are "
-                "needed to split them into train, val and test."
+                f"The class {items[0].classname!r} has {len(items)} image(s); at least "
+                f"{SPLIT_NEEDS} are needed to split them into train, val and test."
                 if items
                 else "There is a class folder without images."
             )
