@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
+from dpl_jax.config import get_config
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import parse_json, read_json, to_json, write_json
-from dpl_jax.run_folder import config_differences, open_run, read_config, versions
+from dpl_jax.run_folder import (
+    config_differences,
+    open_run,
+    read_config,
+    read_whole_config,
+    versions,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,6 +94,24 @@ def test_another_config_is_refused_with_every_difference(tmp_path):
     assert "--workdir" in message
     assert (tmp_path / "config.json").read_bytes() == before
     open_run(tmp_path, "search", make_config()).close()  # the refusal gave the lock back
+
+
+def test_a_run_from_before_a_field_was_added_goes_on_unless_it_is_used(tmp_path):
+    config, old = get_config(), get_config()
+    del old.data.labels
+    open_run(tmp_path, "search", old).close()
+    assert "labels" not in read_whole_config(tmp_path).data
+    config.data.labels = "list.csv"
+    with pytest.raises(RunFolderError, match=r"data.labels: None in the folder, 'list.csv' now"):
+        open_run(tmp_path, "search", config)
+    config.data.labels = ""
+    with open_run(tmp_path, "search", config) as run:
+        assert run.resumed
+    wrong = config.to_dict()
+    wrong["data"]["labels"] = 3
+    write_json(tmp_path / "config.json", {"config": wrong})
+    with pytest.raises(RunFolderError, match=r"data\.labels is 3, not str"):
+        read_whole_config(tmp_path)
 
 
 def test_harmless_changes_are_allowed_and_recorded(tmp_path):
