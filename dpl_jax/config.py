@@ -35,6 +35,7 @@ AT_LEAST_ONE = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
 )
+LOWEST_TEMPERATURE = 1e-6  # alpha divided by less would leave float32
 SCHEDULES = ("cosine", "constant")
 CHOICES = {
     "clip.dtype": ("float32", "bfloat16"),
@@ -304,6 +305,11 @@ def check_config(config: ConfigDict) -> None:
         value = _get(config, field)
         if value < 1:
             raise ConfigError(f"{field} is {value}; it must be at least 1.")
+    if not config.search.final_temperature >= LOWEST_TEMPERATURE:
+        raise ConfigError(
+            f"search.final_temperature is {config.search.final_temperature}; it must be at least "
+            f"{LOWEST_TEMPERATURE}."
+        )
     for field in ("devices", "checkpoint.every_steps"):
         if _get(config, field) < 0:
             raise ConfigError(f"{field} is {_get(config, field)}; it must be at least 0.")

@@ -57,7 +57,8 @@ def perturbed_lengths(
       task: for the classes' texts.
       batches: all validation images.
       prompts: {"image": (N, P, D), "text": (N, P, D)}.
-      alphas: {"image": (N, T + 1), "text": (N, T + 1)}, as the supernet sees them.
+      alphas: {"image": (N, T + 1), "text": (N, T + 1)}, as the supernet sees them; a candidate
+        with -inf is never chosen.
     """
     alphas = {tower: jnp.asarray(alphas[tower]) for tower in TOWERS}
     lengths = {tower: np.zeros(len(alphas[tower]), np.int32) for tower in TOWERS}
@@ -67,7 +68,8 @@ def perturbed_lengths(
             len(batch[1]) * _losses_without(clip, task, batch, prompts, alphas, layer, tower=tower)
             for batch in batches
         )  # (T + 1,)
-        kept = int(np.asarray(losses).argmax())  # ties: the shorter
+        absent = np.isneginf(alphas[tower][layer])
+        kept = int(np.where(absent, -np.inf, losses).argmax())  # ties: the shorter
         lengths[tower][layer] = kept
         alphas[tower] = alphas[tower].at[layer].set(-jnp.inf).at[layer, kept].set(0.0)
     return lengths

@@ -16,8 +16,10 @@ from dpl_jax import Clip, prompted_logits, search_logits
 from dpl_jax import config as base
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.errors import ConfigError
 from dpl_jax.logits import text_features
-from dpl_jax.prompts import TOWERS, choose_lengths, inherit_rows, init_supernet
+from dpl_jax.members import cut_supernet
+from dpl_jax.prompts import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas
 from dpl_jax.relaxation import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
 from dpl_jax.selection import perturbed_lengths
 from dpl_jax.steps import create_search_state, search_step
@@ -188,6 +190,29 @@ def test_the_entropy_is_finite_where_weights_are_zero(
         )
 
 
+def test_a_limited_search_with_all_penalties_stays_finite(
+    clip: Clip, task: Task, params: dict[str, Any]
+) -> None:
+    """What a member of an ablation does: the longest candidate is off, and stays where it was."""
+    search = FrozenConfigDict(settings(entropy=1.0, budget=0.1, final_temperature=1e-3, epochs=2))
+    state = create_search_state(params, search, 10, seed=0)
+    state = state.replace(step=jnp.asarray(10), max_context_length=jnp.asarray(1))
+    state, metrics = STEP(state, clip, task, batch(1), batch(2), search=search, steps_per_epoch=10)
+    assert all(bool(half["finite"]) for half in metrics.values())
+    for tower in TOWERS:
+        moved = np.asarray(state.params["alphas"][tower] - params["alphas"][tower])
+        assert np.isfinite(moved).all()
+        assert (moved[:, T] == 0).all()
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-7])
+def test_a_temperature_that_cannot_be_is_refused(temperature: float) -> None:
+    config = base.get_config()
+    config.search.final_temperature = temperature
+    with pytest.raises(ConfigError, match=r"search\.final_temperature is .*at least 1e-06"):
+        base.check_config(config)
+
+
 def test_the_budget_joins_the_gradient_of_alpha(
     clip: Clip, task: Task, params: dict[str, Any]
 ) -> None:
@@ -219,6 +244,19 @@ def test_perturbation_against_one_removal_at_a_time(clip: Clip, task: Task, para
         masks[tower][layer] = np.arange(T + 1) == np.argmax(losses)
     by_alpha = choose_lengths(alphas)[0]
     assert any((ours[tower] != by_alpha[tower]).any() for tower in TOWERS)
+
+
+def test_perturbation_never_chooses_what_is_switched_off(
+    clip: Clip, task: Task, params: dict[str, Any]
+) -> None:
+    """Alphas cut to a smaller T and masked to it come to the same lengths."""
+    prompts, alphas = params["prompts"], params["alphas"]
+    for seed in range(3, 6):
+        masked = perturbed_lengths(clip, task, [batch(seed)], prompts, limit_alphas(alphas, 1))
+        cut = cut_supernet(params, 1)
+        expected = perturbed_lengths(clip, task, [batch(seed)], cut["prompts"], cut["alphas"])
+        for tower in TOWERS:
+            np.testing.assert_array_equal(masked[tower], expected[tower])
 
 
 def test_inherited_rows_make_the_discretised_supernet(clip: Clip, params: dict[str, Any]) -> None:
