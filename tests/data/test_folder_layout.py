@@ -111,6 +111,13 @@ def test_a_wrapping_folder_is_looked_into(grow, tmp_path):
     assert twice.test[1].name == "test/a/b/dog/0.png"
 
 
+def test_folders_of_operating_systems_are_passed_over(grow):
+    root = grow({"set/cat": 4, "set/dog": 4, "__MACOSX/set": 2, "set/@eaDir": 3, "lost+found": 0})
+    dataset = read_folder(root)
+    assert dataset.classnames == ("cat", "dog")
+    assert sizes(dataset) == [4, 2, 2]
+
+
 def test_class_names_beside_wrapped_folders(grow, tmp_path):
     grow({"n01": 4, "n02": 4}, tmp_path / "set")
     (tmp_path / "set" / "classnames.json").write_text(json.dumps({"n01": "tabby cat"}))

@@ -75,6 +75,15 @@ def test_every_kind_of_table_gives_the_same(photos, header, delimiter, style):
     assert found(write(photos, mark + buffer.getvalue().encode())) == TRUTH
 
 
+def test_unicode_text_of_excel_is_read(photos):
+    text = "path\tlabel\r\n" + "".join(f"{name}\t{label}\r\n" for name, label in TRUTH.items())
+    for code in ("utf-16", "utf-16-le"):
+        mark = b"" if code == "utf-16" else b"\xff\xfe"
+        assert found(write(photos, mark + text.encode(code))) == TRUTH
+    with pytest.raises(DataError, match="UTF-8"):
+        write(photos, b"\xff\xfea")
+
+
 def test_the_surest_columns_are_taken_and_endings_may_be_left_out(photos):
     rows = [(n.rpartition(".")[0], label) for n, label in TRUTH.items()]
     text = "id,width,label,class_name\n" + "".join(f"{n},640,7,{label}\n" for n, label in rows)

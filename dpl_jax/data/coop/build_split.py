@@ -17,6 +17,8 @@ from dpl_jax.data.split import Item
 SPLIT_SEED = 1
 TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # CoOp's shares where a dataset has no split at all
 SPLIT_NEEDS = 4  # so many images a class, or one of the three would be empty
+# What macOS puts into archives, and NAS, Windows and Linux onto disks.
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 VAL_SHARE_OF_TRAIN = 0.2  # and where it has a test set, but no validation
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ def visible(folder: Path, *, folders: bool) -> list[str]:
     """
     try:
         with os.scandir(folder) as found:  # a folder may hold a million files
-            entries = [(e.name, _is_folder(e)) for e in found if not e.name.startswith(".")]
+            entries = [(e.name, _is_folder(e)) for e in found if not _is_hidden(e.name)]
     except FileNotFoundError as error:
         raise DataNotFoundError(f"There is no folder {folder}.") from error
     except PermissionError as error:
@@ -124,6 +126,10 @@ def visible(folder: Path, *, folders: bool) -> list[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"The folder {folder} cannot be listed ({error}).") from error
     return sorted(name for name, is_folder in entries if is_folder == folders)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
