@@ -123,17 +123,19 @@ def _read_list(base: Path, labels: str) -> Dataset:
             f'The labels in {labels} are numbers, so that the text of a class is "a photo of a '
             f'3."; give names in {base / CLASSNAMES_FILE}: {{"3": "tabby cat"}}.'
         )
+    numbers = {label: number for number, label in enumerate(found.classes)}
     splits = {
         split: [
-            Item(base / row.path, found.classes.index(row.label), names[row.label], row.path)
-            for row in rows
+            Item(base / row.path, numbers[row.label], names[row.label], row.path) for row in rows
         ]
         for split, rows in found.splits.items()
     }
     if "train" in splits:
         given = Splits(splits["train"], splits.get("val", []), splits["test"])
         return _dataset(base, given, found.in_words, built=False)
-    classes = [[i for i in splits[""] if i.label == n] for n in range(len(found.classes))]
+    classes: list[list[Item]] = [[] for _ in found.classes]
+    for item in splits[""]:
+        classes[item.label].append(item)
     drawn = _draw(base, classes)
     return _dataset(base, drawn, f"{found.in_words}; {DRAWN}", built=True)
 
