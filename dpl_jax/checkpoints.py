@@ -18,15 +18,20 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
-import tensorstore as ts
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from dpl_jax.checkpoint_files import (
+    STATE,
+    check_files,
+    check_store,
+    check_tree,
+    manifest_bytes,
+    read_manifest,
+)
 from dpl_jax.checkpoint_manifest import (
     Arrays,
-    block_bytes,
     check_arrays,
-    check_manifest,
     empty_arrays,
     fit,
     make_manifest,
@@ -34,15 +39,13 @@ from dpl_jax.checkpoint_manifest import (
     nest,
 )
 from dpl_jax.errors import CheckpointError
-from dpl_jax.json_files import parse_json, read_json, to_json
-from dpl_jax.limits import CHECKPOINT_ZEROS_BYTES
+from dpl_jax.json_files import to_json
+from dpl_jax.limits import CHECKPOINT_JSON_BYTES
 from dpl_jax.machines import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)
 
 ORBAX_SOURCES = os.path.join("orbax", "checkpoint", "")
-# The folder, within a checkpoint, of its arrays.
-STATE = "state"
 # Orbax writes every array twice for a moment (one file a process, then merged).
 COPIES = 2
 OVERHEAD_BYTES = 1 << 20
@@ -101,6 +104,8 @@ class Checkpoints:
         filled = nest({name: array for name, array in arrays.items() if array.size})
         try:
             self._check_space(arrays)
+            if manifest_bytes(manifest) > CHECKPOINT_JSON_BYTES:
+                raise ValueError(f"its metadata take more than {CHECKPOINT_JSON_BYTES >> 20} MiB")
             response = self._checkpointer().save_async(
                 step,
                 filled,
@@ -316,12 +321,11 @@ def _newest_good(folder: Path) -> tuple[int, Arrays, dict[str, Any]] | None:
 
 def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
     """Reads and verifies one checkpoint; raises whatever the damage leads to."""
-    stored = _check_store(path / STATE)
-    read_json(path / "_CHECKPOINT_METADATA")  # which has limits, unlike Orbax' own reading
-    with _alone():
-        custom = ocp.metadata(path).custom_metadata
     step = int(path.name)
-    manifest = check_manifest((custom or {}).get("dpl_jax"), step)
+    check_files(path)
+    manifest = read_manifest(path, step)
+    check_tree(path, manifest)
+    stored = check_store(path)
     arrays = empty_arrays(manifest, stored)
     filled = {name: array for name, array in arrays.items() if array.size}
     if filled:
@@ -330,30 +334,6 @@ def _read(path: Path) -> tuple[int, Arrays, dict[str, Any]]:
         arrays |= {name: np.asarray(leaf) for name, leaf in loaded.items()}
     check_arrays(manifest, arrays)
     return step, arrays, manifest["metadata"]
-
-
-def _check_store(path: Path) -> int:
-    """Reads the stored bytes one after the other, and returns how many there are.
-
-    Orbax reads in parallel, and leaves the reads that run when one fails to end in stray errors.
-
-    Raises:
-      ValueError: when anything cannot be read, or a block of numbers claims to be larger than all.
-    """
-    files = {"driver": "file", "path": f"{path}/"}
-    store = ts.KvStore.open({"driver": "ocdbt", "base": files}).result()
-    keys = store.list().result()
-    if not keys:
-        raise ValueError("its arrays are missing")
-    stored, largest = 0, 0
-    for key in keys:
-        value = store.read(key).result().value
-        stored += len(value)
-        if key.endswith(b"zarr.json"):
-            largest = max(largest, block_bytes(parse_json(value)))
-    if largest > stored + CHECKPOINT_ZEROS_BYTES:
-        raise ValueError(f"a block of {largest >> 20} MiB is claimed, and {stored} bytes are there")
-    return stored
 
 
 def _to_host(tree: Any) -> Arrays:

@@ -39,6 +39,10 @@ CLASSES = 10_000
 # Checkpoints store numbers as they are, so that arrays take no more bytes than are stored; but
 # arrays of zeros may be left out.
 CHECKPOINT_ZEROS_BYTES = 64 << 20
+# The manifest of a checkpoint: 200 bytes an array, and the last epoch's numbers of all members.
+CHECKPOINT_JSON_BYTES = 4 << 20
+# What Orbax and TensorStore note besides, for one checkpoint or one array: some hundred bytes.
+CHECKPOINT_NOTE_BYTES = 16 << 10
 
 # Lengths and alphas: far above any layer's.
 PROMPT_ROWS = 1000
