@@ -67,20 +67,27 @@ class Classifier:
     batch_size: int = 32
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Self:
+    def load(
+        cls, folder: str | os.PathLike[str], clip: str | os.PathLike[str] | None = None
+    ) -> Self:
         """Loads a finished run, or what :func:`dpl_jax.export.folder.export_folder` wrote of one.
+
+        Args:
+          folder: of the run, or of what was exported.
+          clip: folder or hub id of its frozen CLIP, where that is not found under the name that
+            the run or the export gives it.
 
         Raises:
           RunFolderError: when it is neither, has not finished or is damaged.
           CheckpointError: when the run has no good checkpoint.
           WeightsError: when its CLIP cannot be found, or is not the one that it was trained with.
         """
-        folder = Path(folder)
+        folder, clip = Path(folder), None if clip is None else os.fspath(clip)
         if is_export(folder):
-            found = read_export(folder)
+            found = read_export(folder, clip)
             preprocessing = clip_preprocessing(found.clip)
             return cls(**found._asdict(), preprocessing=preprocessing)
-        trained = load_trained(folder)
+        trained = load_trained(folder, clip)
         origin = read_origin(folder)
         check_weights(trained.clip, origin.sha256)
         texts = tuple(prompts_for(origin.classnames, origin.template))

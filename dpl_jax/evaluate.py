@@ -91,8 +91,12 @@ class Trained(NamedTuple):
         return as_prompts(self.params)
 
 
-def load_trained(run: Path) -> Trained:
+def load_trained(run: Path, clip_place: str | None = None) -> Trained:
     """Loads a finished search (its supernet) or training (its prompts).
+
+    Args:
+      run: its folder.
+      clip_place: folder or hub id of its CLIP; None for the one of its config.
 
     Raises:
       RunFolderError: when ``run`` is no run, or has not finished.
@@ -104,6 +108,8 @@ def load_trained(run: Path) -> Trained:
             f"{run} has no results.json, so it has not finished; start its command again with "
             f"--workdir={run} and it goes on where it stopped."
         )
+    if clip_place is not None:
+        config.clip.path, config.clip.revision = clip_place, ""
     clip = load_on(data_mesh(config.get("devices", 0), processes=1), config)
     tree = checkpoints.load(run).tree
     params = _learned(tree, clip, run)

@@ -8,6 +8,9 @@ JSON_BYTES = 128 << 20
 JSON_VALUES = 12_000_000
 JSON_DEPTH = 100
 
+# A file that holds one name or number.
+NAME_BYTES = 4096
+
 # Annotation lists and MATLAB files of the datasets: the longest has a few MB.
 TEXT_BYTES = 64 << 20
 MATLAB_BYTES = 256 << 20  # after decompression

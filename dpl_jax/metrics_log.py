@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from dpl_jax.json_files import (
     write_file,
     write_text,
 )
+from dpl_jax.places import without_places
 from dpl_jax.regular_files import read_bytes
 from dpl_jax.run_folder import RunFolder
 
@@ -169,16 +171,14 @@ def wandb_rows(run: RunFolder, config: ConfigDict, kind: str) -> Iterator[Callab
 
     folder = run.path / "wandb"
     folder.mkdir(exist_ok=True)
-    if not (folder / "id.txt").is_file():
-        write_text(folder / "id.txt", uuid.uuid4().hex)
     logged = wandb.init(
         project=config.wandb,
         name=run.path.name,
         job_type=kind,
-        id=(folder / "id.txt").read_text(encoding="utf-8"),
+        id=_run_id(folder / "id.txt"),
         resume="allow",
         dir=run.path,
-        config=to_json(config.to_dict()),
+        config=without_places(to_json(config.to_dict())),
     )
     try:
         yield lambda row: logged.log(json_row(row), step=int(row["step"]))
@@ -186,6 +186,26 @@ def wandb_rows(run: RunFolder, config: ConfigDict, kind: str) -> Iterator[Callab
         logged.finish(exit_code=1)
         raise
     logged.finish()
+
+
+def _run_id(path: Path) -> str:
+    """The id of a run at W&B, made when there is none; it becomes part of addresses and of paths.
+
+    Raises:
+      RunFolderError: when the file holds something else.
+    """
+    if not path.is_file():
+        write_text(path, uuid.uuid4().hex)
+    try:
+        found = read_bytes(path, limits.NAME_BYTES).decode("ascii", "replace")
+    except (OSError, ValueError) as error:
+        found = str(error)
+    if not re.fullmatch("[0-9a-f]{32}", found):
+        raise RunFolderError(
+            f"{path} holds {found!r:.60}, which is not the id of a run. Remove it, and the rows "
+            "go to a new run of W&B."
+        )
+    return found
 
 
 def _line(row: Row) -> str:

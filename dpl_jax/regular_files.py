@@ -38,5 +38,6 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
-            raise ValueError(f"{Path(path).name} is larger than {most >> 20} MiB")
+            limit = f"{most >> 20} MiB" if most >> 20 else f"{most} bytes"
+            raise ValueError(f"{Path(path).name} is larger than {limit}")
         return file.read(size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -32,11 +33,10 @@ LATEX = str.maketrans(
         "\n": " ",
     }
 )
-# What Markdown would take for a cell's end, an HTML tag, a link or code.
-MARKDOWN = str.maketrans(
-    {character: f"\\{character}" for character in "\\|[]`"}
-    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "}
-)
+# What Markdown would take for a cell's end, a link, an image, code, emphasis, a formula, or an
+# address to link to; underscores do nothing within a word.
+MARKDOWN = re.compile(r"[\\|\[\]`*~$]|(?<![^\W_])_|_(?![^\W_])|(?<=:)//|(?<=www)\.", re.IGNORECASE)
+HTML = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def print_table(
@@ -116,12 +116,13 @@ def _aligned(line: Sequence[str], widths: Sequence[int], right: Sequence[bool]) 
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    return f"{cell:.2f}" if isinstance(cell, float) else printable(str(cell).replace("\n", " "))
+    return f"{cell:.2f}" if isinstance(cell, float) else printable(" ".join(str(cell).splitlines()))
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is, within one cell of a table."""
-    return text.translate(MARKDOWN)
+    """Text that Markdown shows as it is, on one line, within a sentence or a cell of a table."""
+    line = printable(" ".join(text.splitlines()))
+    return MARKDOWN.sub(lambda special: f"\\{special[0]}", line.translate(HTML))
 
 
 def _latex(cell: Cell) -> str:

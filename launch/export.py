@@ -13,6 +13,7 @@ from dpl_jax.export import export_folder
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)
 OUT = flags.DEFINE_string("out", None, "The folder to make.", required=True)
+CLIP = flags.DEFINE_string("clip", None, "Its CLIP, where it is not found: a folder or a hub id.")
 INCLUDE_CLIP = flags.DEFINE_bool("include_clip", False, "Copy the frozen CLIP's files too.")
 PROGRAM = flags.DEFINE_bool("program", False, "Also write a program that needs JAX alone.")
 ONNX = flags.DEFINE_bool("onnx", False, "Also write an ONNX model.")
@@ -21,7 +22,7 @@ ONNX = flags.DEFINE_bool("onnx", False, "Also write an ONNX model.")
 def main() -> None:
     """Exports the run."""
     out = export_folder(
-        Classifier.load(RUN.value),
+        Classifier.load(RUN.value, CLIP.value),
         OUT.value,
         include_clip=INCLUDE_CLIP.value,
         program=PROGRAM.value,

@@ -22,6 +22,7 @@ UNREADABLE = 2  # the exit code when some files could not be read
 RUN = flags.DEFINE_string(
     "run", None, "Folder of a finished run, or of an exported one.", required=True
 )
+CLIP = flags.DEFINE_string("clip", None, "Its CLIP, where it is not found: a folder or a hub id.")
 IMAGES = flags.DEFINE_multi_string(
     "images", None, "An image, or a folder of them; repeatable.", required=True
 )
@@ -36,7 +37,7 @@ def main() -> None:
     """Classifies all images, and tells which could not be read."""
     if OUTPUT.value:
         check_output(OUTPUT.value)
-    classifier = Classifier.load(RUN.value)
+    classifier = Classifier.load(RUN.value, CLIP.value)
     if CLASSES.value or TEMPLATE.value:
         names = read_classes_argument(CLASSES.value) if CLASSES.value else classifier.classnames
         classifier = classifier.with_classes(names, TEMPLATE.value)

@@ -11,6 +11,7 @@ from dpl_jax.serve import serve
 RUN = flags.DEFINE_string(
     "run", None, "Folder of a finished run, or of an exported one.", required=True
 )
+CLIP = flags.DEFINE_string("clip", None, "Its CLIP, where it is not found: a folder or a hub id.")
 HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; there is no password.")
 PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any that is free.")
 MAX_UPLOAD_MB = flags.DEFINE_float("max_upload_mb", 20.0, "Larger files are refused.")
@@ -18,7 +19,13 @@ MAX_UPLOAD_MB = flags.DEFINE_float("max_upload_mb", 20.0, "Larger files are refu
 
 def main() -> None:
     """Serves until it is interrupted."""
-    serve(RUN.value, host=HOST.value, port=PORT.value, max_upload_mb=MAX_UPLOAD_MB.value)
+    serve(
+        RUN.value,
+        host=HOST.value,
+        port=PORT.value,
+        max_upload_mb=MAX_UPLOAD_MB.value,
+        clip=CLIP.value,
+    )
 
 
 if __name__ == "__main__":

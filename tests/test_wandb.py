@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from dpl_jax.config import check_config
-from dpl_jax.errors import ConfigError
+from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.metrics_log import read_metrics, wandb_rows
 from dpl_jax.run_folder import open_run
 from dpl_jax.search import search
@@ -144,3 +144,25 @@ def test_the_real_package_offline(tmp_path: Path) -> None:
     contents = file.read_bytes()
     for text in (b"my-project", b"train_loss", b"0.25", b"0.0625", b"lengths"):
         assert text in contents
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_no_path_of_this_machine_is_logged(tmp_path: Path) -> None:
+    config = config_of("prompts")
+    config.update({"data": {"root": str(tmp_path / "photos")}, "clip": {"path": "/home/me/clip"}})
+    with open_run(tmp_path / "run", "search", config) as run, wandb_rows(run, config, "search"):
+        pass
+    settings = calls(run.path)[0]["init"]["config"]
+    assert (settings["data"]["root"], settings["clip"]["path"]) == ("photos", "clip")
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("written", ["../../x", "a" * 31, "0" * 32 + "\n", "", "x" * 5000])
+def test_an_id_that_is_none_never_reaches_wandb(tmp_path: Path, written: str) -> None:
+    config = config_of("prompts")
+    with open_run(tmp_path / "run", "search", config) as run:
+        (run.path / "wandb").mkdir()
+        (run.path / "wandb" / "id.txt").write_text(written)
+        with pytest.raises(RunFolderError, match=r"id\.txt"), wandb_rows(run, config, "search"):
+            pass
+    assert not (run.path / "calls.jsonl").exists()

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from dpl_jax.errors import RunFolderError
+from dpl_jax.places import clip_name, is_hub_id
 from dpl_jax.printable import printable
+from dpl_jax.table import escape_markdown
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier
 
 TAGS = ["clip", "prompt-learning", "few-shot", "image-classification"]
 SHOWN_CLASSES = 200
+PLAIN = re.compile(r"[\w ./:{},'()+=-]+")  # what may stand in a code span, where nothing is escaped
+
+
+class Markdown(str):
+    """Text that is Markdown already; everything else is escaped where the card shows it."""
 
 
 def model_card(
@@ -25,24 +36,39 @@ def model_card(
       name: what the card calls it.
       program: whether the program for JAX alone is there.
       onnx: whether the ONNX model is there.
+
+    Raises:
+      RunFolderError: when the results hold a value that the card cannot show.
     """
-    results, classes = classifier.results, [printable(one) for one in classifier.classnames]
+    try:
+        return _render(classifier, name, program, onnx)
+    except (TypeError, ValueError, LookupError, AttributeError, jinja2.UndefinedError) as error:
+        raise RunFolderError(
+            f"The results of the run hold a value that the model card cannot show ({error!s:.200})."
+        ) from error
+
+
+def _render(classifier: Classifier, name: str, program: bool, onnx: bool) -> str:
+    results, classes = classifier.results, classifier.classnames
     body = jinja2.Environment(
         loader=jinja2.PackageLoader("dpl_jax.export", ""),
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
-        autoescape=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
+    body.filters |= {"code": _code, "percent": _percent, "python": _python}
     return body.get_template("card.md.jinja").render(
-        header=header(classifier, name),
-        name=printable(name),
+        header=Markdown(header(classifier, name)),
+        name=name,
+        clip=clip_name(str(results["clip"]["path"])),
+        command=f"dpl-predict {shlex.quote(name)} photo.jpg",
         results=results,
         test=results.get("evaluations", {}).get("test"),
         supernet="alphas" in classifier.params,
         lengths=results.get("lengths", {}),
-        template=printable(classifier.template),
-        classes=classes[:SHOWN_CLASSES],
+        template=classifier.template,
+        classes=", ".join(classes[:SHOWN_CLASSES]),
         more=max(len(classes) - SHOWN_CLASSES, 0),
         count=len(classes),
         preprocessing=classifier.preprocessing,
@@ -55,22 +81,22 @@ def header(classifier: Classifier, name: str) -> str:
     """The hub's fields as YAML: library, base model, dataset, results."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    from dpl_jax.export.folder import is_hub_id
-
     results, fields = classifier.results, dict[str, Any]()
-    dataset = str(results["dataset"])
-    if is_hub_id(results["clip"]["path"]):
-        fields["base_model"] = results["clip"]["path"]
+    dataset, path = printable(str(results["dataset"])), str(results["clip"]["path"])
+    if is_hub_id(path):
+        fields["base_model"] = path
     if test := results.get("evaluations", {}).get("test"):
-        fields["model_name"] = name
+        fields["model_name"] = printable(name)
         fields["eval_results"] = [
             EvalResult(
                 task_type="image-classification",
                 dataset_type=dataset,
-                dataset_name=f"{dataset}, {results['shots']} shots, seed {results['seed']}",
+                dataset_name=printable(
+                    f"{dataset}, {results['shots']} shots, seed {results['seed']}"
+                ),
                 dataset_split="test",
                 metric_type=metric,
-                metric_value=test["dpl"][metric],
+                metric_value=_number(test["dpl"][metric]),
             )
             for metric in ("accuracy", "macro_f1")
         ]
@@ -85,3 +111,29 @@ def header(classifier: Classifier, name: str) -> str:
         **fields,
     )
     return str(card.to_yaml()).strip()
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, Markdown) else Markdown(escape_markdown(str(value)))
+
+
+def _code(value: object) -> Markdown:
+    """A code span; a text that could end it stands escaped outside of one."""
+    text = str(value)
+    return Markdown(f"`{text}`" if PLAIN.fullmatch(text) else escape_markdown(text))
+
+
+def _python(value: object) -> Markdown:
+    """A Python string without what ends a code block or starts a tag."""
+    text = json.dumps(str(value))
+    return Markdown(text.replace("<", r"\u003c").replace("`", r"\u0060"))
+
+
+def _percent(share: object) -> str:
+    return f"{100 * _number(share):.2f}"
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.50} is not a number")
+    return value

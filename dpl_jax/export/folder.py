@@ -27,7 +27,7 @@ from safetensors.numpy import save
 from dpl_jax.clip.model import FILES, Clip, load_clip
 from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
-from dpl_jax.errors import RunFolderError, WeightsError
+from dpl_jax.errors import RunFolderError, WeightsError, WeightsNotFoundError
 from dpl_jax.export.card import model_card
 from dpl_jax.export.onnx_model import write_onnx
 from dpl_jax.export.program import write_program
@@ -38,6 +38,7 @@ from dpl_jax.input_checks import (
     check_prompts,
 )
 from dpl_jax.json_files import read_json, to_json, write_file, write_json, write_text
+from dpl_jax.places import clip_name, without_places
 from dpl_jax.results import PROVENANCE, weights_sha256
 from dpl_jax.safetensors_files import open_tensors
 from dpl_jax.task import clip_preprocessing
@@ -98,7 +99,7 @@ def export_folder(
         contiguous = {name: np.array(leaf, order="C") for name, leaf in arrays.items()}
         with write_file(folder / ARRAYS) as file:
             file.write(save(contiguous))
-        write_json(folder / RESULTS, classifier.results)
+        write_json(folder / RESULTS, without_places(classifier.results))
         card = model_card(classifier, out.name, program=program, onnx=onnx)
         write_text(folder / CARD, card)
         if include_clip:
@@ -118,7 +119,7 @@ def describe(classifier: Classifier, include_clip: bool) -> dict[str, Any]:
         "classnames": classifier.classnames,
         "texts": classifier.texts,
         "template": classifier.template,
-        "clip": clip | ({"path": CLIP} if include_clip else {}),
+        "clip": clip | {"path": CLIP if include_clip else clip_name(str(clip["path"]))},
         "clip_included": include_clip,
         "preprocessing": classifier.results["transform"],
         "versions": classifier.results["versions"],
@@ -130,8 +131,12 @@ def is_export(folder: Path) -> bool:
     return (folder / ABOUT).is_file()
 
 
-def read_export(folder: Path) -> Exported:
+def read_export(folder: Path, clip_place: str | None = None) -> Exported:
     """Reads what :func:`export_folder` wrote.
+
+    Args:
+      folder: that was written.
+      clip_place: folder or hub id of its CLIP; None for the one that is named, or included.
 
     Raises:
       RunFolderError: when one of its files is missing or damaged.
@@ -156,8 +161,13 @@ def read_export(folder: Path) -> Exported:
             f"{folder} is no exported classifier that can be read ({error}). Export it again: "
             f"{command('export')} RUN OUT"
         ) from error
-    included = about.get("clip_included") is True
-    clip = load_clip(folder / CLIP if included else place, dtype, revision)
+    if clip_place is not None:
+        place, revision = clip_place, None
+    elif about.get("clip_included") is True:
+        place = str(folder / CLIP)
+    elif Path(place).name == place and (folder.parent / place).is_dir():
+        place = str(folder.parent / place)
+    clip = _load_named_clip(place, dtype, revision)
     check_weights(clip, sha256)
     check_preprocessing(clip, about.get("preprocessing"))
     features = arrays.pop(FEATURES, np.zeros(0))
@@ -167,6 +177,16 @@ def read_export(folder: Path) -> Exported:
         )
     params = check_params(unflatten_dict(arrays, sep="."), clip, folder)
     return Exported(clip, params, template, names, texts, features, results)
+
+
+def _load_named_clip(place: str, dtype: str, revision: str | None) -> Clip:
+    try:
+        return load_clip(place, dtype, revision)
+    except WeightsNotFoundError as error:
+        raise WeightsNotFoundError(
+            f"{error} An exported classifier names its CLIP, not where it lies: give that with "
+            "--clip=FOLDER (from Python, clip=FOLDER), or put the folder beside the classifier's."
+        ) from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -265,9 +285,3 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def _are_directions(features: np.ndarray) -> bool:
     return bool(np.allclose(np.linalg.norm(features, axis=-1), 1, atol=1e-4))
-
-
-def is_hub_id(path: str) -> bool:
-    """Whether a CLIP is named by an id of the Hugging Face hub, not by a folder."""
-    named = path.count("/") == 1 and not path.startswith((".", "~", "/"))
-    return named and not Path(path).is_dir()

@@ -16,7 +16,12 @@ MOST_CONNECTIONS = 64
 
 
 def serve(
-    run: str | Path, *, host: str = "127.0.0.1", port: int = 8000, max_upload_mb: float = 20.0
+    run: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    max_upload_mb: float = 20.0,
+    clip: str | None = None,
 ) -> None:
     """Serves the page until the process is interrupted.
 
@@ -25,6 +30,7 @@ def serve(
       host: address to listen on. Whoever reaches it can send images; there is no password.
       port: number of the port; 0 for any that is free.
       max_upload_mb: larger files are refused.
+      clip: folder or hub id of the run's CLIP, where it is not found.
 
     Raises:
       ConfigError: when the server's packages are missing, or the address cannot be listened on.
@@ -40,7 +46,7 @@ def serve(
         ) from error
     listening = listen(host, port)
     with listening:
-        classifier = Classifier.load(run)
+        classifier = Classifier.load(run, clip)
         name = Path(run).resolve().name
         app = make_app(classifier, name, hosts=names(host), max_upload_mb=max_upload_mb)
         address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
