@@ -17,7 +17,7 @@ import numpy as np
 
 from dpl_jax import limits
 from dpl_jax.errors import DamagedFileError, DplError, WriteError
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.text_files import read_text
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -124,7 +124,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
-        return parse_json(read_bytes(path, limits.JSON_BYTES))
+        return parse_json(read_text(path, limits.JSON_BYTES))
     except ValueError as error:
         raise DamagedFileError(f"{path} is not valid JSON ({error}).") from error
 

@@ -26,6 +26,7 @@ from dpl_jax.json_files import write_file
 from dpl_jax.printable import printable
 from dpl_jax.progress import progress
 from dpl_jax.table import Cell
+from dpl_jax.text_files import read_text
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -201,9 +202,7 @@ def read_classes_argument(value: str) -> list[str]:
         return [name.strip() for name in value.split(",")]
     path = Path(value[1:])
     try:
-        if path.stat().st_size > CLASSES_BYTES:
-            raise ValueError(f"more than {CLASSES_BYTES >> 20} MB")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, CLASSES_BYTES).splitlines()
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"The class names cannot be read from {path} ({error}); give a text file with one name "

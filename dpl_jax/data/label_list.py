@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import dataclasses
 import io
@@ -12,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dpl_jax import limits
 from dpl_jax.data.coop.build_split import visible
 from dpl_jax.data.coop.split_file import check_inside
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import SPLIT_NAMES, split_name
 from dpl_jax.data.images import SUFFIXES
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.text_files import read_text
 
 # What columns are called, the surest names first; case, spaces and underscores do not count.
 PATH_COLUMNS = (
@@ -91,19 +89,13 @@ def read_label_list(root: Path, labels: str) -> LabelList:
 
 def _read_text(path: Path) -> str:
     try:
-        data = read_bytes(path, limits.TEXT_BYTES)
+        return read_text(path)
     except FileNotFoundError as error:
         raise DataNotFoundError(
             f"There is no file {path}: data.labels is relative to data.root, or absolute."
         ) from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}).") from error
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
-    try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}, line {line}: not UTF-8; save the file as UTF-8.") from error
 
 
 def _parse(path: Path, text: str) -> _Table:

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from dpl_jax import limits
+from dpl_jax import text_files
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, split_train
 from dpl_jax.data.coop.matlab import read_row
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
 from dpl_jax.json_files import parse_json
-from dpl_jax.regular_files import read_bytes
 
 # CoOp's class names where they differ from the folders'.
 CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")
@@ -163,7 +162,7 @@ def read_text(path: Path, parse: Callable[[str], T]) -> T:
         DataError: it cannot be read or parsed.
     """
     try:
-        return parse(read_bytes(path, limits.TEXT_BYTES).decode("utf-8"))
+        return parse(text_files.read_text(path))
     except FileNotFoundError as error:
         raise DataNotFoundError(
             f"There is no {path}. Without CoOp's split file the dataset's own annotations are "
