@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -97,16 +98,16 @@ def explained_writes(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[BinaryIO]:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    # The kernel applies the umask: to ask for it is to change it, for all threads, for a moment.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a run's files follow the user's umask like any other.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+        sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):  # of a folder that has turned read-only
             temporary.unlink(missing_ok=True)
@@ -158,6 +159,18 @@ def check_count(text: str | bytes) -> None:
         raise ValueError(f"it holds more than {limits.JSON_VALUES} values")
 
 
+def sync_folder(folder: Path) -> None:
+    """Puts the names in a folder on disk, where a file that was renamed there may not be yet."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # no folder can be synced there
+            raise
+    finally:
+        os.close(handle)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of writes that a killed process did not end."""
     for leftover in folder.glob(".*.tmp"):
@@ -180,9 +193,3 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{digits:.40} is too large for a number")
     return value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

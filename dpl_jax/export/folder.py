@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,7 +37,7 @@ from dpl_jax.input_checks import (
     check_prompt_lengths,
     check_prompts,
 )
-from dpl_jax.json_files import read_json, to_json, write_file, write_json, write_text
+from dpl_jax.json_files import read_json, sync_folder, to_json, write_file, write_json, write_text
 from dpl_jax.places import clip_name, without_places
 from dpl_jax.results import PROVENANCE, weights_sha256
 from dpl_jax.safetensors_files import open_tensors
@@ -271,11 +271,12 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise RunFolderError(f"{out} exists already. Choose another name, or remove it.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
+        temporary = out.with_name(f".{out.name}.{uuid.uuid4().hex[:12]}.tmp")
+        temporary.mkdir()
         try:
             yield temporary
-            temporary.chmod(0o755)
             temporary.rename(out)
+            sync_folder(out.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
