@@ -16,7 +16,7 @@ import PIL.Image
 
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.data.images import read_image, to_rgb, upright
+from dpl_jax.data.images import from_pillow, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.templates import check_template, fill, prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, resize_and_crop
@@ -156,7 +156,7 @@ class Classifier:
           top_k: so many classes, or all where there are fewer.
 
         Raises:
-          UnreadableImageError: for a file that is no image.
+          UnreadableImageError: for a file that is no image, or one that is damaged.
         """
         return [self.guesses(row, top_k) for row in self.probabilities(images)]
 
@@ -196,7 +196,7 @@ class Classifier:
     def pixels(self, image: Picture) -> np.ndarray:
         """An image through the test transform: (H, W, 3) uint8 of the model's size."""
         if isinstance(image, PIL.Image.Image):
-            return resize_and_crop(to_rgb(upright(image)), self.preprocessing)
+            return resize_and_crop(from_pillow(image), self.preprocessing)
         if isinstance(image, np.ndarray):
             _check_array(image)
             return resize_and_crop(PIL.Image.fromarray(image), self.preprocessing)

@@ -19,6 +19,8 @@ MATLAB_BYTES = 256 << 20  # after decompression
 # a channel and without compression, has about 1 GiB.
 IMAGE_PIXELS = 178_956_970
 IMAGE_BYTES = 1 << 30
+# Scans of a progressive JPEG, each a pass over all its pixels; encoders write about ten.
+JPEG_SCANS = 100
 # Threads that decode images, each with one of them in memory.
 IMAGE_THREADS = 64
 

@@ -15,7 +15,7 @@ from dpl_jax.data.decode import read_all
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Item
 
-TRANSFORM_VERSION = 1  # part of the cache's key: raise it when a canvas would look different
+TRANSFORM_VERSION = 2  # part of the cache's key: raise it when a canvas would look different
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,31 +5,28 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from dpl_jax import limits
+from dpl_jax.data.depths import to_rgb
 from dpl_jax.data.errors import DataError, UnreadableImageError
+from dpl_jax.data.image_files import FORMATS, SUFFIXES
+from dpl_jax.data.jpeg_scans import check_scans
+from dpl_jax.data.orientation import open_image, upright
 from dpl_jax.data.split import Image, Item
+from dpl_jax.errors import DplError
 from dpl_jax.regular_files import open_regular
 
 MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
-# Pillow's decoders of these alone are tried: those of other formats start programs (EPS starts
-# Ghostscript) or are hardly ever looked after.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
 READ_BUFFER = 1 << 18
 ADVICE = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError)
+__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "from_pillow", "read_image", "to_rgb", "upright"]
 
 
 def read_image(
@@ -41,8 +38,9 @@ def read_image(
 ) -> PIL.Image.Image:
     """Returns an item's image as upright RGB.
 
-    Animations give their first frame; 16-bit grey is scaled to 8 bits; transparency is dropped and
-    CMYK converted as Pillow does (CLIP's own preprocessing is ``convert("RGB")`` too).
+    Animations give their first frame; grey of more bits and floats are scaled
+    (:func:`dpl_jax.data.depths.to_rgb`); transparency is dropped and CMYK converted as Pillow does
+    (CLIP's own preprocessing is ``convert("RGB")`` too).
 
     Args:
         max_pixels: larger images are refused from their header, before anything is decoded.
@@ -59,44 +57,24 @@ def read_image(
     with (
         _explained(where, max_pixels, advice),
         _opened(item.image) as file,
-        PIL.Image.open(file, formats=FORMATS) as image,
     ):
+        image, known = open_image(file)
         _check_size(image, where, max_pixels)
+        if image.format in ("JPEG", "MPO"):
+            check_scans(file)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
-        return to_rgb(upright(image))
+        return to_rgb(upright(image, known), where)
 
 
-def upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Turns and mirrors an image as its EXIF orientation says; damaged EXIF is passed over."""
-    try:
-        orientation = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
-        # Pillow would copy the many images that need no turning.
-        return image if orientation == 1 else PIL.ImageOps.exif_transpose(image)
-    except _DAMAGED:
-        return image
+def from_pillow(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Returns an opened Pillow image as upright RGB, as :func:`read_image` does.
 
-
-def to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Converts any Pillow mode to RGB, and loads what is RGB already."""
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if image.mode.startswith("I"):
-        return _from_integers(np.asarray(image))
-    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
-        image = image.convert("RGBA")  # Pillow warns about the direct way; the colours are equal
-    return image.convert("RGB")
-
-
-def _from_integers(values: np.ndarray) -> PIL.Image.Image:
-    """Scales grey values of 16 bits to 8; Pillow's own conversion would cut them off at 255."""
-    grey = np.empty(values.shape, np.uint8)  # (H, W)
-    wide = values.max(initial=0) > 255
-    for row, line in zip(grey, values, strict=True):  # a whole image would take 16 bytes a pixel
-        scaled = (line.astype(np.int64) + 128) // 257 if wide else line  # 65535 / 255, rounded
-        row[:] = np.clip(scaled, 0, 255)
-    return PIL.Image.fromarray(grey).convert("RGB")
+    Raises:
+        UnreadableImageError: it turns out to be damaged.
+    """
+    with _explained("A Pillow image", MAX_PIXELS, ""):
+        return to_rgb(upright(image), "A Pillow image")
 
 
 def _opened(image: Image) -> BinaryIO:
@@ -126,9 +104,9 @@ def _explained(where: str, max_pixels: int, advice: str) -> Iterator[None]:
     """Turns whatever a bad file makes Pillow raise into one error that names the file."""
     try:
         yield
-    except UnreadableImageError:
+    except DplError:
         raise
-    except (*_DAMAGED, PIL.Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise all kinds
         reason = _reason(error, max_pixels)
         raise UnreadableImageError(f"{where}: {reason}. {advice}".rstrip()) from error
 
@@ -142,4 +120,6 @@ def _reason(error: Exception, max_pixels: int) -> str:
         return "not an image that can be read"
     if isinstance(error, PIL.Image.DecompressionBombError):
         return f"more pixels than the limit of {max_pixels} (data.max_pixels)"
-    return f"a damaged image ({error})"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    return f"a damaged image ({error or type(error).__name__})"

@@ -29,8 +29,8 @@ SECONDS = 20  # after which an input counts as one that hangs
 FINDINGS = Path("fuzz-findings")
 
 
-class HangsError(Exception):
-    """An input that takes too long."""
+class HangsError(BaseException):
+    """An input that takes too long; no parser may catch it."""
 
 
 def try_input(target: Target, contents: bytes) -> str:
