@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.ablation_report import plot
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
@@ -51,16 +52,16 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     """
     members = list_members(config)
     seeds = list(config.ablate.seeds)
-    config = config.copy_and_resolve_references()
+    config = with_absolute_paths(config)
     config.search.max_context_length = max(config.ablate.max_context_length)
-    pool = load_pool(config, seeds, hold_out=True)
+    pool = load_pool(config, seeds, hold_out=True, workdir=workdir)
     grouping = group_members(config, pool, members)
     name = run_name(config).rpartition("-seed")[0]
     with open_run(workdir, "ablate", config, name=name) as run:
         save_samples(run.path, pool)
         searched = search_members(run, config, pool, members, grouping)
         lengths = {member: _chosen(member, searched[member])[0] for member in members}
-        all_shots = load_pool(config, seeds, hold_out=False)
+        all_shots = load_pool(config, seeds, hold_out=False, workdir=run.path)
         trained = train_members(run, config, all_shots, members, lengths, grouping)
         found = _results(config, pool, searched, trained, lengths)
         write_json(run.path / "ablation.json", found)

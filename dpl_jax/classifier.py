@@ -22,7 +22,7 @@ from dpl_jax.data.templates import check_template, fill, prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
-from dpl_jax.export.folder import check_weights, is_export, read_export
+from dpl_jax.export.folder import is_export, read_export
 from dpl_jax.input_checks import check_classnames
 from dpl_jax.json_files import read_json
 from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
@@ -89,7 +89,6 @@ class Classifier:
             return cls(**found._asdict(), preprocessing=preprocessing)
         trained = load_trained(folder, clip)
         origin = read_origin(folder)
-        check_weights(trained.clip, origin.sha256)
         texts = tuple(prompts_for(origin.classnames, origin.template))
         return cls(
             clip=trained.clip,

@@ -50,22 +50,35 @@ def define_workdir() -> flags.FlagHolder[str | None]:
     )
 
 
-def apply_settings(config: ConfigDict, settings: Sequence[str]) -> None:
+def define_changes(what: str) -> flags.FlagHolder[list[str]]:
+    """Defines that --config.FIELD=VALUE without --config changes the config of ``what``.
+
+    Returns:
+      The changes, ``FIELD=VALUE`` each; see :func:`apply_settings`.
+    """
+    return flags.DEFINE_multi_string(
+        "change", [], f"FIELD=VALUE; --config.FIELD=VALUE without --config is short for it: {what}."
+    )
+
+
+def apply_settings(config: ConfigDict, settings: Sequence[str], flag: str = "set") -> None:
     """Replaces fields in place, as ``--config.search.epochs=20`` does; "search.epochs=20" here.
 
     Raises:
       ConfigError: for a field that the config has not, or a value of the wrong kind.
     """
-    arguments = ["", *(f"--set.{setting}" for setting in settings)]
+    arguments = ["", *(f"--{flag}.{setting}" for setting in settings)]
     values = flags.FlagValues()
     try:
-        config_flags.DEFINE_config_dict("set", config, flag_values=values, sys_argv=arguments)
+        config_flags.DEFINE_config_dict(flag, config, flag_values=values, sys_argv=arguments)
         rest = values(arguments)
     # ml_collections reports an unknown field by whatever the lookup raised.
     except (flags.Error, AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"--set: {_words(error)}") from error
+        raise ConfigError(f"--{flag}: {_words(error)}") from error
     if len(rest) > 1:
-        raise ConfigError(f"--set: {rest[1]!r} is not understood; write --set=search.epochs=20")
+        raise ConfigError(
+            f"--{flag}: {rest[1]!r} is not understood; write --{flag}=search.epochs=20"
+        )
 
 
 def define_machines() -> None:
@@ -130,7 +143,7 @@ def _parse(
     arguments: Sequence[str], positional: str | None = None, others: str | None = None
 ) -> Sequence[str]:
     """Parses flags and config; whatever is wrong with them becomes one message."""
-    arguments = _with_names(arguments, positional, others)
+    arguments = _with_names(_with_changes(arguments), positional, others)
     with _one_message():
         try:
             rest: Sequence[str] = flags.FLAGS(arguments)
@@ -140,6 +153,26 @@ def _parse(
     if len(rest) > 1:
         sys.exit(f"error: {rest[1]!r} is no flag; flags are written --name=value.")
     return rest
+
+
+def _with_changes(arguments: Sequence[str]) -> Sequence[str]:
+    """Fields of a config that is not given as changes of that which the launcher has itself."""
+    has_config = any(a.startswith(("--config=", "-config=")) for a in arguments)
+    has_config |= "--config" in arguments or "-config" in arguments
+    if "change" not in flags.FLAGS or has_config:
+        return arguments
+    found, rest = [arguments[0]], list(arguments[1:])
+    while rest:
+        argument = rest.pop(0)
+        field = re.fullmatch(r"--?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
+        if field is None:
+            found.append(argument)
+            continue
+        value = field[2]
+        if value is None:  # --config.FIELD VALUE, or a switch
+            value = "true" if not rest or rest[0].startswith("-") else rest.pop(0)
+        found.append(f"--change={field[1]}={value}")
+    return found
 
 
 def _with_names(arguments: Sequence[str], positional: str | None, others: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -78,6 +79,27 @@ def get_config() -> ConfigDict:
     # Show progress: "auto" (a bar on a terminal, else plain lines), "plain" or "off".
     config.progress = "auto"
     return config
+
+
+def with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """A copy whose paths mean the same from any working directory, as a run keeps them.
+
+    A ``data.root`` that is left empty becomes the folder that it stands for; a ``clip.path`` that
+    is no folder (a hub id, "tiny") stays as it is.
+    """
+    config = config.copy_and_resolve_references()
+    data = config.data
+    if data.name not in ("digits", "folder") and not data.root:
+        data.root = os.environ.get("DPL_DATA_ROOT") or "data"
+    for name in ("root", "tfds_dir", "split_file", "cache_dir"):
+        data[name] = _absolute(data[name])
+    if os.path.isdir(os.path.expanduser(config.clip.path)) and config.clip.path != "tiny":
+        config.clip.path = _absolute(config.clip.path)
+    return config
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
 
 
 def clip() -> ConfigDict:

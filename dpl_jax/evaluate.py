@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from ml_collections import ConfigDict
 
 from dpl_jax import checkpoints
 from dpl_jax.clip.model import Clip
-from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
+from dpl_jax.config import with_absolute_paths
+from dpl_jax.data.folder_layout import listed
+from dpl_jax.data.own_split import training_images
+from dpl_jax.data.split import Dataset, Item, list_hash
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
@@ -33,17 +36,28 @@ from dpl_jax.logits import (
     text_features,
 )
 from dpl_jax.machines import gather_parts, is_first, own_part
+from dpl_jax.measured import Measured, measured
 from dpl_jax.mesh import data_mesh
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.run_folder import read_whole_config
+from dpl_jax.results import check_weights
+from dpl_jax.run_folder import HARMLESS, config_differences, read_whole_config, within
 from dpl_jax.run_links import refuse_links
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, clip_preprocessing, load_on
 
-SPLITS = ("train", "val", "test")
+LOG = logging.getLogger(__name__)
+# Where a run's files are: they may lie elsewhere when it is evaluated, if they are the same.
+MOVABLE = (
+    "clip.path",
+    "data.root",
+    "data.tfds_dir",
+    "data.split_file",
+    "data.skip_unreadable",
+    "data.max_pixels",
+)
 
 
 # Normalised images (B, H, W, 3) to features (B, F).
@@ -91,18 +105,28 @@ class Trained(NamedTuple):
         return as_prompts(self.params)
 
 
-def load_trained(run: Path, clip_place: str | None = None) -> Trained:
+def load_trained(
+    run: Path,
+    clip_place: str | None = None,
+    change: Callable[[ConfigDict], None] | None = None,
+) -> Trained:
     """Loads a finished search (its supernet) or training (its prompts).
 
     Args:
       run: its folder.
       clip_place: folder or hub id of its CLIP; None for the one of its config.
+      change: changes the run's config in place, in fields that leave the run what it is:
+        :data:`MOVABLE` say where its files are now.
 
     Raises:
       RunFolderError: when ``run`` is no run, or has not finished.
       CheckpointError: when it has no good checkpoint.
+      WeightsError: when the CLIP is not the one that it was trained with.
+      ConfigError: for a change of another field.
     """
     config = read_whole_config(run)
+    if change is not None:
+        config = _changed(config, change)
     if not (run / "results.json").is_file():
         raise RunFolderError(
             f"{run} has no results.json, so it has not finished; start its command again with "
@@ -113,9 +137,32 @@ def load_trained(run: Path, clip_place: str | None = None) -> Trained:
     clip = load_on(data_mesh(config.get("devices", 0), processes=1), config)
     tree = checkpoints.load(run).tree
     params = _learned(tree, clip, run)
+    check_weights(clip, _clip_sha256(run))
     if "alphas" in params and _read_results(run)["kind"] == "search":
         params["alphas"] = finished_alphas(params["alphas"], config.search)
     return Trained(config, clip, params)
+
+
+def _changed(config: ConfigDict, change: Callable[[ConfigDict], None]) -> ConfigDict:
+    changed = config.copy_and_resolve_references()
+    change(changed)
+    changed = with_absolute_paths(changed)
+    for name, (old, new) in config_differences(config.to_dict(), changed.to_dict()).items():
+        if not within(name, (*MOVABLE, *HARMLESS)):
+            raise ConfigError(
+                f"{name} is {old!r} in the run and cannot be {new!r} in its evaluation: it says "
+                "what the run is. To measure on other images or classes, give --config=FILE."
+            )
+    return changed
+
+
+def _clip_sha256(run: Path) -> str:
+    try:
+        return str(_read_results(run)["clip"]["sha256"])
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run / 'results.json'} does not tell which weights the run was trained with."
+        ) from error
 
 
 def _learned(tree: Mapping[str, Any], clip: Clip, run: Path) -> dict[str, Any]:
@@ -147,7 +194,10 @@ def as_prompts(params: Mapping[str, Any]) -> TowerPrompts:
 
 
 def evaluate(
-    run: str | Path, split: str = "test", other: ConfigDict | None = None
+    run: str | Path,
+    split: str = "test",
+    other: ConfigDict | None = None,
+    change: Callable[[ConfigDict], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluates a finished run and zero-shot CLIP, and adds both to the run's results.json.
 
@@ -155,47 +205,64 @@ def evaluate(
       run: folder of a search or a training.
       split: "test"; or "train" or "val", the few-shot images of the run.
       other: a config whose ``data`` is evaluated on instead of the run's own: another dataset, or
-        the new classes (prompts do not depend on the classes).
+        the new classes (prompts do not depend on the classes). Says which of the run's training
+        images are among them.
+      change: see :func:`load_trained`; ``data.root`` and so on say where the images are now.
 
     Returns:
-      ``{"images": n, "sha256": .., "zero_shot": {..}, "dpl": {..}}``, each as
-      :func:`dpl_jax.scores.score` gives them.
+      ``{"images": n, "sha256": .., "measures": .., "zero_shot": {..}, "dpl": {..}}``, the last two
+      as :func:`dpl_jax.scores.score` gives them, and how many of the images of another source are
+      ``training_images`` of the run.
 
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"--split is {split!r}; it must be one of {', '.join(SPLITS)}.")
     run = Path(run)
     refuse_links(run)
-    trained = load_trained(run)
+    trained = load_trained(run, change=change)
     before = _read_results(run)
-    data = (other or trained.config).data
-    dataset = load_dataset(data)
-    if split == "test":  # needs no sample: a dataset may have test images alone
-        dataset = subsample_classes(dataset, data.classes)
-    else:
-        dataset = sample(dataset, data, seed=trained.config.seed, hold_out=False)
-    items = getattr(dataset, split)
-    if not items:
-        raise ConfigError(f"{dataset.name} has no {split} images.")
+    which = measured(run, trained.config, split, other)
     methods = {"zero_shot": NO_PROMPTS, "dpl": trained.prompts}
-    found = predict(trained.clip, dataset, items, methods, trained.config)
+    found = predict(trained.clip, which.dataset, which.items, methods, trained.config)
     scores = {method: score(logits, found.labels) for method, logits in found.logits.items()}
-    result = {"images": len(found.labels), "sha256": list_hash(items), **scores}
+    result = {
+        "images": len(found.labels),
+        "sha256": list_hash(which.items),
+        "measures": which.measures,
+        **({} if other is None else {"training_images": _seen_in_training(which, run)}),
+        **scores,
+    }
     if not is_first():
         return result
-    name = split if other is None else f"{dataset.name}-{data.classes}-{split}"
-    predictions = as_predictions(found, dataset, split, data)
+    predictions = as_predictions(found, which)
     with explained_writes(run), lock_folder(run, wait=True):  # others may evaluate it too
         if _read_results(run) | {"evaluations": {}} != before | {"evaluations": {}}:
             raise RunFolderError(f"{run} was trained further meanwhile; evaluate it again.")
-        save_predictions(run / "predictions" / f"{name}.npz", predictions)
         results = _read_results(run)
-        results["evaluations"] = results.get("evaluations", {}) | {name: result}
+        evaluations = results.setdefault("evaluations", {})
+        name = which.name(evaluations)
+        save_predictions(run / "predictions" / f"{name}.npz", predictions)
+        evaluations[name] = result
         write_json(run / "results.json", results)
     report_at_end(run, trained.config)
     return result
+
+
+def _seen_in_training(which: Measured, run: Path) -> int:
+    """How many of the images the run was trained on, or chose its lengths by; warns of them."""
+    seen = training_images(which.items, run)
+    if seen:
+        names = listed([item.name for item in seen], ending="")
+        LOG.warning(
+            "%d of the %d %s images are training images of %s, so that their accuracy says little "
+            "of new ones: %s.",
+            len(seen),
+            len(which.items),
+            which.split,
+            run,
+            names,
+        )
+    return len(seen)
 
 
 def _read_results(run: Path) -> dict[str, Any]:
@@ -279,14 +346,14 @@ def encode(
     return Encoded(joined, of_read, gather_parts(np.concatenate(reads)[: len(own)], len(items)))
 
 
-def as_predictions(found: Predicted, dataset: Dataset, split: str, data: ConfigDict) -> Predictions:
-    """What is kept of a prediction of ``dataset``'s ``split``, which ``data`` was read with."""
-    items = itertools.compress(getattr(dataset, split), found.read)
+def as_predictions(found: Predicted, which: Measured) -> Predictions:
+    """What is kept of the prediction of some images."""
+    items = itertools.compress(which.items, found.read)
     return Predictions(
-        dataset=dataset.name,
-        split=split,
-        data=data.to_dict(),
-        classnames=dataset.classnames,
+        dataset=which.dataset.name,
+        split=which.split,
+        data=which.data.to_dict(),
+        classnames=which.dataset.classnames,
         names=tuple(item.name for item in items),
         labels=found.labels,
         logits=found.logits,

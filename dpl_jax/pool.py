@@ -11,13 +11,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.config import check_config
-from dpl_jax.data.load import load_dataset, sample, tell
-from dpl_jax.data.split import Dataset, Item, save_lists
+from dpl_jax.data.load import sample, tell
+from dpl_jax.data.own_split import save_lists
+from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import explained_writes
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.results import provenance
-from dpl_jax.task import Inputs, prepare_inputs
+from dpl_jax.task import Inputs, list_images, prepare_inputs
 
 # Positions (n,) in the bank of the images of each seed.
 Rows = dict[int, np.ndarray]
@@ -64,19 +65,26 @@ class Pool(NamedTuple):
         )
 
 
-def load_pool(config: ConfigDict, seeds: Sequence[int], *, hold_out: bool) -> Pool:
+def load_pool(
+    config: ConfigDict,
+    seeds: Sequence[int],
+    *,
+    hold_out: bool,
+    workdir: str | Path | None = None,
+) -> Pool:
     """Samples the task once for each seed and loads every image that any of them needs, once.
 
     Args:
       config: see :mod:`dpl_jax.config`; ``config.seed`` does not matter.
       seeds: of the members.
       hold_out: as in :func:`dpl_jax.task.load_inputs`.
+      workdir: of the run; what it has started with is its split.
 
     Raises:
       ConfigError: when the seeds' samples differ in size, or an image cannot be read.
     """
     check_config(config)
-    full = load_dataset(config.data)
+    full = list_images(config.data, [workdir])
     tell(full, config)
     samples = {seed: sample(full, config.data, seed=seed, hold_out=hold_out) for seed in seeds}
     train, train_rows = _union({seed: dataset.train for seed, dataset in samples.items()})
@@ -106,7 +114,8 @@ def pool_provenance(config: ConfigDict, pool: Pool) -> dict[str, Any]:
 
 
 def save_samples(folder: Path, pool: Pool) -> None:
-    """Records each seed's sample in ``folder/seedN/sampled.json``."""
+    """Records each seed's sample in ``folder/seedN/sampled.json``, and the first's as the split."""
+    save_lists(folder, pool.inputs.full, next(iter(pool.samples.values())))
     for seed, sampled in pool.samples.items():
         own = folder / f"seed{seed}"
         with explained_writes(own):

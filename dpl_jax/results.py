@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.weights import weight_files
 from dpl_jax.data.split import Dataset, list_hash
+from dpl_jax.errors import WeightsError
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.regular_files import open_regular
 from dpl_jax.run_folder import versions
@@ -88,6 +89,17 @@ def weights_sha256(folder: str) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
+
+
+def check_weights(clip: Clip, sha256: str) -> None:
+    """Raises WeightsError unless the CLIP's weights are those that prompts were trained with."""
+    found = weights_sha256(clip.folder)
+    if found != sha256:
+        raise WeightsError(
+            f"The prompts were trained with other weights than those of {clip.source} "
+            f"(SHA-256 {str(sha256)[:12]}..., found {found[:12]}...). Use the same CLIP and "
+            "revision."
+        )
 
 
 def run_name(config: ConfigDict) -> str:

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
 from dpl_jax.evaluate import evaluate
-from dpl_jax.json_files import read_json, to_json
+from dpl_jax.json_files import read_json
+from dpl_jax.measured import measured
 from dpl_jax.predictions import load_predictions
 from dpl_jax.run_folder import open_run, read_config
 from dpl_jax.search import search
@@ -46,11 +47,11 @@ def evaluate_once(run: Path, other: ConfigDict | None = None) -> dict[str, Any]:
       run: folder of a search or a training.
       other: a config whose ``data`` is evaluated on instead of the run's own.
     """
-    data = (read_config(run) if other is None else other).data
-    name = "test" if other is None else f"{data.name}-{data.classes}-test"
-    known = read_json(run / "results.json").get("evaluations", {}).get(name)
-    if known is not None and _predicted(run, name) == to_json(data.to_dict()):
-        return known
+    which = measured(run, read_config(run), other=other)
+    evaluations = read_json(run / "results.json").get("evaluations", {})
+    name = which.name(evaluations)
+    if name in evaluations and _is_predicted(run, name):
+        return evaluations[name]
     return evaluate(run, other=other)
 
 
@@ -68,9 +69,10 @@ def _lengths(run: Path) -> Any:
     return read_json(run / "configuration.json")["lengths"]
 
 
-def _predicted(run: Path, name: str) -> Any:
-    """The ``data`` fields that the predictions of an evaluation were made with, if there are."""
+def _is_predicted(run: Path, name: str) -> bool:
+    """Whether the predictions of an evaluation are there, whole."""
     try:
-        return load_predictions(run / "predictions" / f"{name}.npz").data
+        load_predictions(run / "predictions" / f"{name}.npz")
     except RunFolderError:
-        return None
+        return False
+    return True

@@ -237,7 +237,7 @@ def check_same_config(
     refused = {
         name: pair
         for name, pair in differences.items()
-        if not _within(name, HARMLESS + harmless) and set(pair) != {None, NEW_FIELDS.get(name)}
+        if not within(name, HARMLESS + harmless) and set(pair) != {None, NEW_FIELDS.get(name)}
     }
     why, extended = "", f"{extends}.epochs"
     if extended in refused:
@@ -336,7 +336,8 @@ def _read_saved(path: Path, kind: str | None) -> dict[str, Any]:
     return saved
 
 
-def _within(name: str, fields: tuple[str, ...]) -> bool:
+def within(name: str, fields: tuple[str, ...]) -> bool:
+    """Whether a field (dotted) is one of ``fields``, or below one."""
     return any(name == field or name.startswith(field + ".") for field in fields)
 
 

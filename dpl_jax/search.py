@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import save_configuration
-from dpl_jax.data.split import save_lists
+from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import ConfigError
 from dpl_jax.feed import chunk_steps
 from dpl_jax.loop import join_steps, run_epochs
@@ -42,7 +43,8 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    inputs = load_inputs(config, hold_out=True)
+    config = with_absolute_paths(config)
+    inputs = load_inputs(config, hold_out=True, runs=[workdir])
     with open_run(
         workdir, "search", config, name=run_name(config), harmless=("train",), extends="search"
     ) as run:

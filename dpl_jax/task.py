@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +17,7 @@ from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
 from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.load import load_dataset, sample, tell
+from dpl_jax.data.own_split import has_lists, run_dataset, same_source
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
@@ -23,6 +25,7 @@ from dpl_jax.feed import Feed, ImageSet, open_feed
 from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
 from dpl_jax.mesh import data_mesh, replicate
+from dpl_jax.run_folder import read_config
 
 # Normalised images (B, H, W, 3) and labels (B,).
 Batch: TypeAlias = tuple[jax.Array, jax.Array]
@@ -89,19 +92,35 @@ class Inputs(NamedTuple):
     val: Feed | None
 
 
-def load_inputs(config: ConfigDict, *, hold_out: bool) -> Inputs:
+def load_inputs(
+    config: ConfigDict, *, hold_out: bool, runs: Sequence[str | Path | None] = ()
+) -> Inputs:
     """Loads what the config names.
 
     Args:
       config: see :mod:`dpl_jax.config`.
+      runs: the folders of the run itself and of the search that it goes on from, where there are
+        such; the first that has a split gives it, whatever the images' folder holds now.
       hold_out: for a dataset without validation images, whether part of the few-shot train images
         becomes validation (the search needs it) or all of them are trained on (stage 2).
     """
     check_config(config)
-    full = load_dataset(config.data)
+    full = list_images(config.data, runs)
     tell(full, config)
     sampled = sample(full, config.data, seed=config.seed, hold_out=hold_out)
     return prepare_inputs(config, full, sampled, data_mesh(config.devices))
+
+
+def list_images(data: ConfigDict, runs: Sequence[str | Path | None]) -> Dataset:
+    """The whole dataset, in the split of the first of ``runs`` that reads the same images.
+
+    Raises:
+      DataError, RunFolderError: as :func:`dpl_jax.data.load.load_dataset` and ``run_dataset``.
+    """
+    for run in (Path(each) for each in runs if each is not None):
+        if has_lists(run) and same_source(read_config(run).data, data):
+            return run_dataset(run, data)
+    return load_dataset(data)
 
 
 def prepare_inputs(

@@ -14,8 +14,9 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, read_lengths, save_lengths
-from dpl_jax.data.split import save_lists
+from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.feed import chunk_steps
 from dpl_jax.loop import join_steps, run_epochs
@@ -54,7 +55,8 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    inputs = load_inputs(config, hold_out=False)
+    config = with_absolute_paths(config)
+    inputs = load_inputs(config, hold_out=False, runs=[workdir, lengths_file.parent])
     lengths = read_lengths(lengths_file, inputs.clip.config)
     supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
     with open_run(

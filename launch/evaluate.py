@@ -2,7 +2,10 @@
 
 python launch/evaluate.py --run=RUN [--split=test]
 python launch/evaluate.py --run=RUN --config=configs/imagenetv2.py     # on another dataset
+python launch/evaluate.py --run=RUN --config.data.root=DIR             # its images have moved
 """
+
+import functools
 
 from absl import flags
 
@@ -12,13 +15,15 @@ from dpl_jax.table import print_table
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished search or training.", required=True)
 CONFIG = cli.define_config()
+CHANGES = cli.define_changes("where the run's images are now, and how they are read")
 SPLIT = flags.DEFINE_string("split", "test", "test; or train or val, the run's few-shot images.")
 cli.define_machines()
 
 
 def main() -> None:
     """Evaluates and prints the table."""
-    result = evaluate(RUN.value, SPLIT.value, CONFIG.value)
+    change = functools.partial(cli.apply_settings, settings=CHANGES.value, flag="config")
+    result = evaluate(RUN.value, SPLIT.value, CONFIG.value, change if CHANGES.value else None)
     rows = [
         [name, 100 * result[method]["accuracy"], 100 * result[method]["macro_f1"]]
         for name, method in (("zero-shot", "zero_shot"), ("DPL", "dpl"))

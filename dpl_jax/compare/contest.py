@@ -38,6 +38,7 @@ from dpl_jax.compare.stages import (
     run_train,
     supernets,
 )
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.data.split import Item
 from dpl_jax.errors import ConfigError
@@ -91,10 +92,11 @@ def compare(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     seeds = list(config.compare.seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"compare.seeds is {seeds}; it must list different whole numbers.")
+    config = with_absolute_paths(config)
     clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     entries = choose(config.compare.methods, catalogue(config, clip.config))
-    searching = load_pool(config, seeds, hold_out=True)
-    training = load_pool(config, seeds, hold_out=False)
+    searching = load_pool(config, seeds, hold_out=True, workdir=workdir)
+    training = load_pool(config, seeds, hold_out=False, workdir=workdir)
     name = run_name(config).rpartition("-seed")[0]
     harmless = ("compare.methods",)
     with open_run(workdir, "compare", config, name=name, harmless=harmless) as run:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.data.coop.build_split import SPLIT_NEEDS, SPLIT_SEED, Splits, split_classes, visible
+from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed
 from dpl_jax.data.images import SUFFIXES
@@ -23,7 +24,7 @@ DRAWN = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}"
 log = logging.getLogger(__name__)
 
 
-def read_folder(root: str, labels: str = "") -> Dataset:
+def read_folder(root: str, labels: str = "", own_split: Path | None = None) -> Dataset:
     """Lists a tree of class folders; labels follow the sorted folder names.
 
     With a folder of training images in the root ("train", "Training"), its siblings for validation
@@ -34,6 +35,7 @@ def read_folder(root: str, labels: str = "") -> Dataset:
     Args:
         root: the folder.
         labels: a CSV file that lists the images and their classes instead (config.data.labels).
+        own_split: a run's split.json, in place of whatever the folder holds now.
 
     Raises:
         DataNotFoundError: there is no such folder, or nothing in it to list.
@@ -46,6 +48,8 @@ def read_folder(root: str, labels: str = "") -> Dataset:
         raise DataError(f"{base} is a file, not a folder; unpack it if it is an archive.")
     if not base.is_dir():
         raise DataNotFoundError(f"There is no folder {base}; set --config.data.root.")
+    if own_split:
+        return _dataset(base, read_split(own_split, base), own_split.name, built=True)
     if labels:
         return _read_list(base, labels)
     layout = find_layout(base)

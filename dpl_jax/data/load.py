@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import sys
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -21,8 +22,12 @@ from dpl_jax.machines import is_first
 from dpl_jax.printable import printable
 
 
-def load_dataset(data: ConfigDict) -> Dataset:
+def load_dataset(data: ConfigDict, own_split: Path | None = None) -> Dataset:
     """Lists the whole dataset that ``config.data`` names: no image is opened.
+
+    Args:
+        data: see :mod:`dpl_jax.config`.
+        own_split: a run's split.json, to keep to whatever the folders hold now.
 
     Raises:
         DataError: an unknown name or a dataset that cannot be used.
@@ -36,13 +41,13 @@ def load_dataset(data: ConfigDict) -> Dataset:
     if data.name == "digits":
         dataset = read_digits()
     elif data.name == "folder":
-        dataset = read_folder(data.root, labels)
+        dataset = read_folder(data.root, labels, own_split)
     elif data.name not in LAYOUTS:
         raise DataError(f"data.name is {data.name!r}; known are {', '.join(sorted(TEMPLATES))}.")
     elif data.source == "tfds":
         dataset = read_tfds(data.name, data.tfds_dir, data.root, data.split_file)
     else:
-        dataset = read_coop(data.name, data.root, data.split_file)
+        dataset = read_coop(data.name, data.root, str(own_split or data.split_file))
     template = check_template(data.template or dataset.template)
     return dataclasses.replace(dataset, template=template)
 

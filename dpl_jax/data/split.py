@@ -13,7 +13,6 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from dpl_jax.data.errors import DataError
-from dpl_jax.json_files import write_text
 
 
 @runtime_checkable
@@ -193,26 +192,3 @@ def file_lists(dataset: Dataset) -> dict[str, Any]:
         split: [[item.name, item.label, item.classname] for item in items]
         for split, items in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test))
     }
-
-
-def save_lists(folder: Path, full: Dataset, sampled: Dataset) -> None:
-    """Records in a run's folder which images it uses.
-
-    Writes ``sampled.json``: the origin of the split, the sampled train and val lists, and the hash
-    of all three. A split that was built here is also written whole, to ``split.json``, in the
-    layout of CoOp's split files: put beside the images, it fixes the split for good.
-    """
-    lists = file_lists(sampled)
-    hashes = {split: list_hash(getattr(sampled, split)) for split in ("train", "val", "test")}
-    record = {
-        "dataset": sampled.name,
-        "split": sampled.split,
-        "classnames": list(sampled.classnames),
-        "sha256": hashes,
-        "train": lists["train"],
-        "val": lists["val"],
-        "test_images": len(sampled.test),
-    }
-    write_text(Path(folder) / "sampled.json", json.dumps(record))
-    if full.split_built:
-        write_text(Path(folder) / "split.json", json.dumps(file_lists(full)))

@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import load_clip
-from dpl_jax.config import check_config
+from dpl_jax.config import check_config, with_absolute_paths
 from dpl_jax.configuration import Lengths, save_configuration, save_lengths
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.data.split import save_lists
+from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.exchange.alphas import alpha_files, last_epoch, read_alphas, write_alphas
 from dpl_jax.exchange.state_dict import ReleasedPrompts, read_prompts, write_prompts
@@ -83,6 +83,7 @@ def import_run(
     Raises:
       DplError: when the files do not fit the CLIP or each other, or the folder holds a run.
     """
+    config = with_absolute_paths(config)
     check_config(config)
     clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     released, found = read_prompts(prompts, clip.config), None

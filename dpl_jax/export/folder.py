@@ -39,7 +39,7 @@ from dpl_jax.input_checks import (
 )
 from dpl_jax.json_files import read_json, sync_folder, to_json, write_file, write_json, write_text
 from dpl_jax.places import clip_name, without_places
-from dpl_jax.results import PROVENANCE, weights_sha256
+from dpl_jax.results import PROVENANCE, check_weights
 from dpl_jax.safetensors_files import open_tensors
 from dpl_jax.task import clip_preprocessing
 
@@ -228,17 +228,6 @@ def check_params(params: Mapping[str, Any], clip: Clip, folder: Path) -> dict[st
         kind: {tower: jnp.asarray(leaf) for tower, leaf in towers.items()}
         for kind, towers in params.items()
     }
-
-
-def check_weights(clip: Clip, sha256: str) -> None:
-    """Raises WeightsError unless the CLIP's weights are those that prompts were trained with."""
-    found = weights_sha256(clip.folder)
-    if found != sha256:
-        raise WeightsError(
-            f"The prompts were trained with other weights than those of {clip.source} "
-            f"(SHA-256 {str(sha256)[:12]}..., found {found[:12]}...). Use the same CLIP and "
-            "revision."
-        )
 
 
 def check_preprocessing(clip: Clip, stated: Any) -> None:

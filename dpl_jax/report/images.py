@@ -6,17 +6,20 @@ import base64
 import io
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 from ml_collections import ConfigDict
 
+from dpl_jax.data.coop.split_file import check_inside
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DplError
 from dpl_jax.predictions import Predictions
+from dpl_jax.printable import printable
 from dpl_jax.scores import probabilities
 
 LOG = logging.getLogger(__name__)
@@ -73,12 +76,20 @@ def _find_items(predictions: Predictions, names: set[str]) -> dict[str, Item]:
     if not names:
         return {}
     try:
-        dataset = load_dataset(ConfigDict(dict(predictions.data)))
+        data = ConfigDict(dict(predictions.data))
+        if data.name == "folder":  # which may hold other images by now
+            return {name: _in_folder(Path(data.root), name) for name in names}
+        dataset = load_dataset(data)
     except (DplError, OSError, AttributeError) as error:
-        LOG.warning("The report shows no images: %s", error)
+        LOG.warning("The report shows no images: %s", printable(str(error)))
         return {}
     items: Iterable[Item] = (*dataset.test, *dataset.val, *dataset.train)
     return {item.name: item for item in items if item.name in names}
+
+
+def _in_folder(root: Path, name: str) -> Item:
+    check_inside("A prediction", root, name)
+    return Item(root / name, 0, "", name)
 
 
 def _thumbnail(item: Item | None, predictions: Predictions) -> tuple[str, bool]:
@@ -89,7 +100,7 @@ def _thumbnail(item: Item | None, predictions: Predictions) -> tuple[str, bool]:
     try:
         image = read_image(item, max_pixels=limit, at_least=SIDE)
     except DplError as error:
-        LOG.warning("The report leaves out an image: %s", error)
+        LOG.warning("The report leaves out an image: %s", printable(str(error)))
         return "", False
     tiny = max(image.size) <= TINY
     image.thumbnail((SIDE, SIDE), PIL.Image.Resampling.BICUBIC)

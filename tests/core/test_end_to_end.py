@@ -293,10 +293,12 @@ def test_a_dataset_of_test_images_alone_can_be_a_target(trained, monkeypatch):
     of_the_run = evaluate(trained)
     full = load_dataset(short_config().data)
     monkeypatch.setattr(
-        "dpl_jax.evaluate.load_dataset",
+        "dpl_jax.measured.load_dataset",
         lambda data: dataclasses.replace(full, name="variant", train=(), val=()),
     )
-    found = evaluate(trained, other=short_config())
+    other = short_config()
+    other.data.source = "tfds"  # not that of the run
+    found = evaluate(trained, other=other)
     assert found["dpl"] == of_the_run["dpl"]
     assert found["sha256"] == of_the_run["sha256"]
     assert "variant-all-test" in read(trained / "results.json")["evaluations"]

@@ -9,6 +9,7 @@ from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import as_predictions, predict
 from dpl_jax.logits import NO_PROMPTS
+from dpl_jax.measured import Measured
 
 CLASSNAMES = ("cat", "large dog", "owl")
 DAMAGED = (0, 3, 6)
@@ -38,7 +39,7 @@ def make_config(**fields):
 def test_skipped_images_do_not_shift_the_names(clip, dataset):
     config = make_config(**{"data.skip_unreadable": True})
     found = predict(clip, dataset, dataset.test, {"zero_shot": NO_PROMPTS}, config)
-    saved = as_predictions(found, dataset, "test", config.data)
+    saved = as_predictions(found, Measured(dataset, "test", dataset.test, config.data, "test", ""))
     assert saved.names == tuple(f"photos/{index}.png" for index in (1, 2, 4, 5))
     assert saved.labels.tolist() == [1, 2, 1, 2]
     for name, logits in zip(saved.names, saved.logits["zero_shot"], strict=True):

@@ -138,7 +138,7 @@ def test_transfer_table_has_the_numbers_of_the_runs(transferred):
     columns, rows = transfer.table(read(transferred / "transfer.json"))
     assert columns == ["method", "digits (source) %", "photos %", "digits-new %", "average %"]
     for method, first in (("zero_shot", 0), ("dpl", 3)):
-        names = ("test", "folder-all-test", "digits-new-test")
+        names = ("test", "photos-all-test", "digits-new-test")
         by_column = [accuracies(transferred, name, method) for name in names]
         by_column.append([(a + b) / 2 for a, b in zip(*by_column[1:], strict=True)])
         expected = np.transpose([mean_std_width(values) for values in by_column])

@@ -42,7 +42,7 @@ def test_real_runs_fit_the_schema(few, halves, supernet, transferred):
 
 def test_the_runs_cover_every_kind_of_evaluation(supernet, trained):
     assert results(supernet)["evaluations"].keys() == {"test", "val"}
-    assert trained["evaluations"].keys() == {"test", "folder-all-test", "digits-new-test"}
+    assert trained["evaluations"].keys() == {"test", "photos-all-test", "digits-new-test"}
 
 
 @pytest.mark.parametrize(
