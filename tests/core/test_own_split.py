@@ -1,5 +1,6 @@
 """A run measures its own images for ever: photos come and go, folders move."""
 
+import functools
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import PIL.Image
 import pytest
 
 from configs import folder
+from dpl_jax import cli
 from dpl_jax.data.errors import DataNotFoundError
 from dpl_jax.data.own_split import run_dataset
 from dpl_jax.errors import ConfigError, RunFolderError
@@ -41,7 +43,7 @@ def config(root: Path | str):
     settings = folder.get_config("shots=4,clip=tiny,T=2")
     settings.data.root = str(root)
     settings.search.epochs = settings.train.epochs = 1
-    settings.progress = "off"
+    settings.progress, settings.report = "off", False
     return settings
 
 
@@ -74,6 +76,11 @@ def place(finished, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     return tmp_path / "all", first
+
+
+def moved_to(root: Path):
+    """The change that --config.data.root=ROOT makes."""
+    return functools.partial(cli.apply_settings, settings=[f"data.root={root}"], flag="config")
 
 
 def launch(script, *arguments, cwd):
@@ -139,12 +146,12 @@ def test_a_moved_folder_is_named_and_held_against_the_run(place, tmp_path):
         path.rename(path.with_name(f"{int(path.stem) - 100:03}.png"))
     before = (run / "results.json").read_bytes()
     for root in (other, photos(tmp_path / "third", 300, 20)):
-        done = launch("evaluate.py", f"--run={run}", f"--config.data.root={root}", cwd=tmp_path)
-        assert done.returncode == 1 and "Traceback" not in done.stderr
-        assert str(root) in done.stderr and str(here / "photos") in done.stderr
+        with pytest.raises(RunFolderError) as caught:
+            evaluate(run, change=moved_to(root))
+        assert str(root) in str(caught.value) and str(here / "photos") in str(caught.value)
     assert (run / "results.json").read_bytes() == before
-    done = launch("evaluate.py", f"--run={run}", "--config.data.shots=2", cwd=tmp_path)
-    assert done.returncode == 1 and "data.shots is 4 in the run" in done.stderr
+    with pytest.raises(ConfigError, match=r"data\.shots is 4 in the run"):
+        evaluate(run, change=lambda c: c.data.update(shots=2))
 
 
 def test_a_folder_of_the_same_name_elsewhere_is_not_taken(place, tmp_path):
