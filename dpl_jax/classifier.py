@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
+from dpl_jax.class_names import class_ids, has_same_names
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.data.images import from_pillow, read_image
@@ -96,7 +97,12 @@ class Classifier:
             template=origin.template,
             classnames=origin.classnames,
             texts=texts,
-            features=encode_texts(trained.clip, trained.prompts, texts),
+            features=encode_texts(
+                trained.clip,
+                trained.prompts,
+                texts,
+                names=() if has_same_names(origin.results) else origin.classnames,
+            ),
             preprocessing=clip_preprocessing(trained.clip),
             results=origin.results,
         )
@@ -117,14 +123,15 @@ class Classifier:
           template: with {} for the class name; None for the one that there is.
 
         Raises:
-          ConfigError: for no classes, one that is given twice, or an empty text.
+          ConfigError: for no classes, one that is given twice, two of one text, or an empty text.
           TextTooLongError: for a text that is longer than the text tower.
         """
-        classnames = check_classnames(classes)
+        # Texts of their own may tell names apart that the common template would not.
+        classnames = check_classnames(classes, same_texts=isinstance(classes, Mapping))
         template = check_template(self.template if template is None else template)
         own = classes if isinstance(classes, Mapping) else dict.fromkeys(classnames)
         texts = tuple(_text(name, own[name], template) for name in classnames)
-        features = encode_texts(self.clip, self.prompts, texts)
+        features = encode_texts(self.clip, self.prompts, texts, classnames)
         return dataclasses.replace(
             self, classnames=classnames, template=template, texts=texts, features=features
         )
@@ -142,7 +149,9 @@ class Classifier:
             raise ConfigError(
                 f"{unknown[0]!r} is none of the classes: {', '.join(self.classnames)}."
             )
-        renamed = check_classnames([names.get(old, old) for old in self.classnames])
+        renamed = check_classnames(
+            [names.get(old, old) for old in self.classnames], same_texts=True
+        )
         pairs = zip(self.classnames, self.texts, strict=True)
         kept = [None if old in names else text for old, text in pairs]
         return self.with_classes(dict(zip(renamed, kept, strict=True)))
@@ -224,7 +233,9 @@ def read_origin(run: Path) -> Origin:
     try:
         results, sampled = read_json(run / "results.json"), read_json(run / "sampled.json")
         names, template = (
-            check_classnames(sampled["classnames"]),
+            check_classnames(
+                sampled["classnames"], same_texts=True, same_names=has_same_names(results)
+            ),
             check_template(results["template"]),
         )
         return Origin(names, template, results["clip"]["sha256"], results)
@@ -235,10 +246,24 @@ def read_origin(run: Path) -> Origin:
         ) from error
 
 
-def encode_texts(clip: Clip, prompts: TowerPrompts, texts: Sequence[str]) -> np.ndarray:
-    """Text features (C, F) of the classes' texts, of length one."""
-    ids = prepare_texts(clip.tokenize(texts), clip.config.text)  # of (C, S)
-    return np.asarray(to_length_one(text_features(clip, ids, prompts["text"])))
+def encode_texts(
+    clip: Clip, prompts: TowerPrompts, texts: Sequence[str], names: Sequence[str] = ()
+) -> np.ndarray:
+    """Text features (C, F) of the classes' texts, of length one.
+
+    Args:
+      clip: frozen.
+      prompts: of both towers.
+      texts: of the C classes.
+      names: of the C classes; where given, two of one text are refused.
+
+    Raises:
+      TextTooLongError: naming the class whose text is longer than the text tower.
+      ConfigError: naming two classes of one text.
+    """
+    ids = class_ids(clip.tokenize, names or texts, texts, same_names=not names)  # (C, S)
+    prepared = prepare_texts(ids, clip.config.text)
+    return np.asarray(to_length_one(text_features(clip, prepared, prompts["text"])))
 
 
 def _text(name: str, own: str | None, template: str) -> str:

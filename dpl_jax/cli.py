@@ -24,7 +24,7 @@ from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.interrupts import EXIT_CODES
-from dpl_jax.printable import LINES, printable
+from dpl_jax.printable import LINES, never_fail_to_print, printable
 
 T = TypeVar("T")
 
@@ -130,6 +130,7 @@ def run(
       positional: a flag whose value may also be given bare, without the flag's name.
       others: a flag that takes the next bare argument; one that is repeatable, all of them.
     """
+    never_fail_to_print()
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -231,7 +232,9 @@ def _call(main: Callable[[], None]) -> None:
             machines.join(coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id)
         with contextlib.ExitStack() as stack:
             if not machines.is_first():
-                nowhere = stack.enter_context(open(os.devnull, "w"))
+                nowhere = stack.enter_context(
+                    open(os.devnull, "w", encoding="utf-8", errors="replace")
+                )
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
             main()
 

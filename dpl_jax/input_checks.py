@@ -5,7 +5,6 @@ Those of arrays also work inside jit.
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dpl_jax.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.errors import ConfigError
 from dpl_jax.prompts import TOWERS
@@ -97,8 +97,15 @@ def check_prompt_lengths(
             )
 
 
-def check_classnames(classnames: Any) -> tuple[str, ...]:
+def check_classnames(
+    classnames: Any, *, same_texts: bool = False, same_names: bool = False
+) -> tuple[str, ...]:
     """The class names as a tuple.
+
+    Args:
+      classnames: of the C classes.
+      same_texts: whether the tokenizer may take two for one, because they have texts of their own.
+      same_names: whether two may be equal, as in ImageNet's list for CLIP.
 
     Raises:
       ConfigError: unless there is at least one and all are different, non-empty texts.
@@ -106,9 +113,12 @@ def check_classnames(classnames: Any) -> tuple[str, ...]:
     names = () if isinstance(classnames, str) else tuple(classnames)
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise ConfigError(f"The classes must be a list of names, not {str(classnames)[:80]!r}.")
-    twice = [name for name, count in collections.Counter(names).items() if count > 1]
-    if twice:
-        raise ConfigError(f"The class {twice[0]!r} is given more than once.")
+    if reason := next(filter(None, map(undecodable, names)), ""):
+        raise ConfigError(f"{reason}; give another name.")
+    if not same_names and (twice := first_same(names)):
+        raise ConfigError(f"The class {names[twice[0]]!r} is given more than once.")
+    if not (same_names or same_texts) and (same := first_same(map(spoken, names))):
+        raise ConfigError(one_text(names[same[0]], names[same[1]]))
     return names
 
 

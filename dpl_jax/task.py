@@ -12,6 +12,7 @@ from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from dpl_jax.class_names import class_ids
 from dpl_jax.clip.model import Clip, load_clip
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
@@ -166,7 +167,9 @@ def class_texts(clip: Clip, dataset: Dataset) -> Texts:
     """The tokenized texts of the C classes.
 
     Raises:
-      TextTooLongError: naming the text that is longer than the text tower.
+      TextTooLongError: naming the class whose text is longer than the text tower.
+      ConfigError: naming two classes of one text.
     """
     texts = prompts_for(dataset.classnames, dataset.template)
-    return prepare_texts(clip.tokenize(texts), clip.config.text)
+    ids = class_ids(clip.tokenize, dataset.classnames, texts, same_names=dataset.same_names)
+    return prepare_texts(ids, clip.config.text)

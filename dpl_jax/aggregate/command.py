@@ -10,7 +10,7 @@ from pathlib import Path
 from dpl_jax.aggregate.rows import METRICS, Row, aggregate
 from dpl_jax.errors import DplError
 from dpl_jax.json_files import write_text
-from dpl_jax.printable import LINES, printable
+from dpl_jax.printable import LINES, never_fail_to_print, printable
 from dpl_jax.statistics import MeanInterval
 from dpl_jax.table import (
     Cell,
@@ -39,6 +39,7 @@ FORMATS = ("text", "markdown", "csv", "latex")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parses the arguments, and prints or writes the table."""
+    never_fail_to_print()
     parser = argparse.ArgumentParser(
         prog="python -m dpl_jax.results",
         description="One table of the results of many runs: mean, standard deviation and half-width"

@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dpl_jax.class_names import undecodable
 from dpl_jax.data.coop.build_split import SPLIT_NEEDS, SPLIT_SEED, Splits, split_classes, visible
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
@@ -75,7 +76,7 @@ def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
     """
     path = base / CLASSNAMES_FILE
     if not path.is_file():
-        return {folder: folder for folder in folders}
+        return _text_names(base, {folder: folder for folder in folders})
     try:
         given = read_json(path)
     except (OSError, ValueError) as error:
@@ -88,7 +89,22 @@ def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
             f"{path} names the class folder {unknown[0]!r}, but there are only: "
             f"{', '.join(folders)}."
         )
-    return {folder: given.get(folder, folder) for folder in folders}
+    return _text_names(base, {folder: given.get(folder, folder) for folder in folders})
+
+
+def _text_names(base: Path, names: dict[str, str]) -> dict[str, str]:
+    """The same names, none of which is of bytes that are not UTF-8.
+
+    Raises:
+        DataError: naming the folder, as it is when an archive of another code page is unpacked.
+    """
+    for folder, name in names.items():
+        if reason := undecodable(name):
+            raise DataError(
+                f"The class folder {folder!a} in {base}: {reason}. Rename the folder (convmv "
+                "renames all that an archive of another code page has left)."
+            )
+    return names
 
 
 def _dataset(base: Path, splits: Splits, origin: str, *, built: bool) -> Dataset:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dpl_jax.data.coop.build_split import visible
-from dpl_jax.data.coop.split_file import check_inside
+from dpl_jax.data.coop.split_file import inside_path
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import SPLIT_NAMES, split_name
 from dpl_jax.data.images import SUFFIXES
@@ -148,7 +148,7 @@ def _rows(path: Path, root: Path, table: _Table) -> list[Row]:
     Raises:
         DataError: naming the first lines that cannot be used.
     """
-    rows, problems, whole = [], [], os.path.abspath(root)
+    rows, problems = list[Row](), list[str]()
     folders: dict[str, dict[str, list[str]]] = {}
     for line, cells in table.rows:
         if len(cells) != len(table.header):
@@ -164,8 +164,8 @@ def _rows(path: Path, root: Path, table: _Table) -> list[Row]:
         elif "split" in table.columns and not split:
             problems.append(f"line {line}: {said!r} is not train, val or test")
         else:
-            name = posixpath.normpath(name.replace("\\", "/")).removeprefix(f"{whole}/")
-            check_inside(f"{path}, line {line}", root, name)
+            plain = posixpath.normpath(name.replace("\\", "/"))
+            name = inside_path(f"{path}, line {line}", root, plain)
             found = _find(root, name, folders)
             if len(found) == 1:
                 rows.append(Row(line, found[0], " ".join(label.split()), split))

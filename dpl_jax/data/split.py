@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from dpl_jax.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.data.errors import DataError
 
 
@@ -57,6 +58,7 @@ class Dataset:
         template: the text prompt, with ``{}`` where the class name goes.
         split: where the split comes from, in words.
         split_built: True when the split was drawn here because the source has none.
+        same_names: whether two classes may carry one name, as in ImageNet's list for CLIP.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Dataset:
     template: str
     split: str = ""
     split_built: bool = False
+    same_names: bool = False
 
 
 def build_dataset(
@@ -92,6 +95,7 @@ def build_dataset(
     if not items:
         raise DataError(f"{name}: no images were found; check data.root and docs/datasets.md.")
     names = class_order(items, name)
+    check_text_names(names, name)
     if not same_names:
         check_unique_names(names, name)
     labels = {label: new for new, (label, _) in enumerate(names)}
@@ -104,6 +108,7 @@ def build_dataset(
         template=template,
         split=split,
         split_built=split_built,
+        same_names=same_names,
     )
 
 
@@ -128,17 +133,26 @@ def check_unique_names(names: Sequence[tuple[int, str]], source: str) -> None:
     """Checks that no two classes would get the same text prompt.
 
     Raises:
-        DataError: two labels whose class names differ only in underscores and case, or not at all.
+        DataError: two labels whose class names are one text to CLIP: they differ in underscores,
+            spaces, case or how accents are composed, or not at all.
     """
-    seen: dict[str, int] = {}
-    for label, classname in names:
-        spoken = " ".join(classname.replace("_", " ").lower().split())
-        if spoken in seen:
-            raise DataError(
-                f"{source}: the class name {classname!r} stands for label {seen[spoken]} and "
-                f"label {label}, so no text could tell them apart; rename one of them."
-            )
-        seen[spoken] = label
+    if same := first_same(spoken(classname) for _, classname in names):
+        (first, one), (second, other) = names[same[0]], names[same[1]]
+        raise DataError(
+            f"{source}: {one_text(one, other)} They are label {first} and label {second}."
+        )
+
+
+def check_text_names(names: Sequence[tuple[int, str]], source: str) -> None:
+    """Checks that every class name is text.
+
+    Raises:
+        DataError: a name that is blank, or not UTF-8.
+    """
+    for label, name in names:
+        reason = undecodable(name) or ("" if name.strip() else f"The class name {name!r} is blank")
+        if reason:
+            raise DataError(f"{source}: label {label}: {reason}; rename the class.")
 
 
 def relabel(items: Iterable[Item], labels: dict[int, int]) -> tuple[Item, ...]:

@@ -24,6 +24,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
+from dpl_jax.class_names import first_same, has_same_names, one_text, spoken
 from dpl_jax.clip.model import FILES, Clip, load_clip
 from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
@@ -146,10 +147,14 @@ def read_export(folder: Path, clip_place: str | None = None) -> Exported:
         about, results = read_json(folder / ABOUT), read_json(folder / RESULTS)
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}, and this version reads {FORMAT}")
-        names, template = check_classnames(about["classnames"]), check_template(about["template"])
+        same_names = has_same_names(results)
+        names = check_classnames(about["classnames"], same_texts=True, same_names=same_names)
+        template = check_template(about["template"])
         texts = tuple(about["texts"])
         if len(texts) != len(names) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"its texts are not those of {len(names)} classes")
+        if not same_names and (same := first_same(map(spoken, texts))):
+            raise ValueError(one_text(names[same[0]], names[same[1]]))
         if missing := sorted(set(PROVENANCE) - set(results)):
             raise ValueError(f"{RESULTS} lacks {missing[0]}")
         stated = about["clip"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,6 +11,8 @@ from dpl_jax.data.coop.build_split import Splits
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
 from dpl_jax.json_files import read_json
+
+DRIVE = re.compile(r"[A-Za-z]:($|[/\\])")  # of Windows: C:\photos
 
 
 def read_split(path: Path, images: Path) -> Splits:
@@ -60,9 +64,36 @@ def _item(row: Any, path: Path, images: Path) -> Item:
     if not _is_row(row):
         raise DataError(f"{path}: {row!r:.200} is not a [path, label, class name] row.")
     name, label, classname = row
-    inside = PurePosixPath(name)
-    check_inside(str(path), images, name)
-    return Item(images / inside, label, classname, str(inside))
+    inside = inside_path(str(path), images, name)
+    return Item(images / inside, label, classname, inside)
+
+
+def inside_path(where: str, images: Path, name: str) -> str:
+    r"""The path of an image relative to the image folder, with ``/``, as any system writes it.
+
+    ``a\b.jpg`` is a/b.jpg, unless there is a file of that very name. What begins with a slash
+    may lie in the folder, by its whole path or by the rest of it.
+
+    Raises:
+        DataError: it leads out of the folder; the message names ``where`` it stands.
+    """
+    if "\\" in name and not _exists(images / name):
+        name = name.replace("\\", "/")
+    if name.startswith("/"):
+        whole, rest = os.path.abspath(images), name.lstrip("/")
+        if name.startswith(f"{whole}/"):
+            name = name.removeprefix(f"{whole}/")
+        elif ".." not in PurePosixPath(rest).parts and _exists(images / rest):
+            name = rest
+    check_inside(where, images, name)
+    return str(PurePosixPath(name))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than names can be, or with a null character
+        return False
 
 
 def check_inside(where: str, images: Path, name: str) -> None:
@@ -74,15 +105,29 @@ def check_inside(where: str, images: Path, name: str) -> None:
         DataError: naming ``where`` the name stands.
     """
     inside = PurePosixPath(name)
-    if inside.is_absolute() or ".." in inside.parts or "\\" in name or "\0" in name:
+    reason = ""
+    if DRIVE.match(name):
+        reason = "a drive letter"
+    elif inside.is_absolute():
+        reason = "an absolute path"
+    elif ".." in name.replace("\\", "/").split("/"):
+        reason = '".."'
+    elif "\0" in name:
+        reason = "a null character"
+    if reason:
         raise DataError(
-            f"{where} points outside the image folder: {name!r}. Paths must be relative to "
-            f"{images} and stay in it; get the file from a source you trust."
+            f"{where} points outside the image folder, by {reason}: {name!r}. Paths must be "
+            f"relative to {images} and stay in it; get the file from a source you trust."
         )
 
 
 def _is_row(row: Any) -> bool:
-    """Whether a row has the right types, and text that a file name and a message can hold."""
+    """Whether a row has the right types, a path that a file can have, and a name that is text."""
     if not isinstance(row, list) or [type(value) for value in row] != [str, int, str]:
         return False
-    return all(text.isprintable() and text for text in (row[0], row[2]))
+    try:
+        os.fsencode(row[0])  # names that are not UTF-8 are halves of characters here
+        row[2].encode()
+    except UnicodeEncodeError:
+        return False
+    return bool(row[0] and row[2].strip())
