@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ import scipy.special
 from dpl_jax.classifier import Classifier, Guess
 from dpl_jax.data.decode import thread_count
 from dpl_jax.data.errors import UnreadableImageError
-from dpl_jax.data.images import SUFFIXES
+from dpl_jax.data.image_files import SUFFIXES, Unread, is_image, is_system_folder, unread_in
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_file
 from dpl_jax.printable import printable
@@ -31,6 +32,7 @@ from dpl_jax.text_files import read_text
 T = TypeVar("T")
 R = TypeVar("R")
 FORMATS = (".csv", ".jsonl")
+LOG = logging.getLogger(__name__)
 CLASSES_BYTES = 16 << 20  # of a file with class names
 
 
@@ -100,7 +102,8 @@ def predict_paths(
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """The files among ``paths``, and the images at any depth in the folders among them, by name.
 
-    Hidden files and folders are passed over, and links to folders are not followed.
+    Hidden files and folders, and those of systems and tools, are passed over; links to folders are
+    not followed. Pictures of kinds that are not read are counted in a warning.
 
     Raises:
       ConfigError: when a path does not exist, or there is no image.
@@ -225,12 +228,17 @@ def rows(predictions: Iterable[Prediction]) -> list[list[Cell]]:
 
 
 def _images_in(folder: Path) -> Iterator[Path]:
+    """Lists the images in a folder, and says which pictures in it are not read."""
+    unread = Unread()
     for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_system_folder(name))
+        unread += unread_in(names)
         for name in sorted(names):
             path = Path(where, name)
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES) and path.is_file():
+            if is_image(name) and path.is_file():
                 yield path
+    if unread.total:
+        LOG.warning("%s", unread.in_words(folder))
 
 
 def _csv_lines(file: io.TextIOWrapper) -> Write:

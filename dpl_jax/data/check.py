@@ -172,4 +172,6 @@ def _verdict(report: Report) -> str:
             "All images can be used, but this is not the complete dataset: accuracies are not "
             "comparable with published ones."
         )
+    if passed_over := report.dataset.passed_over:
+        return f"All listed images can be used; {passed_over} other file(s) were passed over."
     return "All images can be used."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -10,11 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.class_names import undecodable
-from dpl_jax.data.coop.build_split import SPLIT_NEEDS, SPLIT_SEED, Splits, split_classes, visible
+from dpl_jax.data.coop.build_split import (
+    SPLIT_NEEDS,
+    SPLIT_SEED,
+    Splits,
+    image_names,
+    split_classes,
+    visible,
+)
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
-from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed
-from dpl_jax.data.images import SUFFIXES
+from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed, unread
+from dpl_jax.data.image_files import SUFFIXES, Unread
 from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
@@ -57,9 +65,21 @@ def read_folder(root: str, labels: str = "", own_split: Path | None = None) -> D
     for note in layout.notes:
         _warn_once(note)
     if layout.splits:
-        return _dataset(base, _read_given_splits(base, layout), layout.in_words(), built=False)
+        given = _read_given_splits(base, layout)
+        return _count_unread(base, _dataset(base, given, layout.in_words(), built=False))
     splits = _split_classes(base, layout)
-    return _dataset(base, splits, f"{layout.in_words()}; {DRAWN}", built=True)
+    drawn = _dataset(base, splits, f"{layout.in_words()}; {DRAWN}", built=True)
+    return _count_unread(base, drawn)
+
+
+def _count_unread(base: Path, dataset: Dataset) -> Dataset:
+    """Counts, and says, what is in the class folders and is not read."""
+    items = (*dataset.train, *dataset.val, *dataset.test)
+    folders = sorted({item.name.rpartition("/")[0] for item in items})
+    found = sum((unread(base / folder) for folder in folders), Unread())
+    if found.total:
+        _warn_once(found.in_words(base))
+    return dataclasses.replace(dataset, passed_over=found.total)
 
 
 @functools.cache
@@ -234,7 +254,7 @@ def _list_class(base: Path, folder: str, label: int, classname: str) -> list[Ite
     Raises:
         DataError: there are none.
     """
-    files = [f for f in visible(base / folder, folders=False) if f.lower().endswith(SUFFIXES)]
+    files = image_names(base / folder)
     deeper = [name for name in visible(base / folder, folders=True) if not files]
     deeper = [name for name in deeper if has_images(base / folder / name)]
     if deeper:
@@ -245,7 +265,7 @@ def _list_class(base: Path, folder: str, label: int, classname: str) -> list[Ite
     if not files:
         raise DataError(
             f"The class folder {base / folder} has no images ({', '.join(SUFFIXES)}); add some or "
-            "remove the folder."
+            f"remove the folder. {unread(base / folder).in_words(base / folder)}".rstrip()
         )
     return [Item(base / folder / f, label, classname, f"{folder}/{f}") for f in files]
 

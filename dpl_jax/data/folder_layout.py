@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dpl_jax.data.coop.build_split import visible
+from dpl_jax.data.coop.build_split import image_names, visible
 from dpl_jax.data.errors import DataError, DataNotFoundError
-from dpl_jax.data.images import SUFFIXES
+from dpl_jax.data.image_files import SUFFIXES, Unread, unread_in
 
 # In any case: "Train" and "TEST" too.
 SPLIT_NAMES = {
@@ -91,7 +91,15 @@ def find_layout(root: Path) -> Layout:
 
 def has_images(folder: Path) -> bool:
     """Whether a folder holds an image itself."""
-    return any(name.lower().endswith(SUFFIXES) for name in visible(folder, folders=False))
+    return bool(image_names(folder))
+
+
+def unread(folder: Path) -> Unread:
+    """What a class folder holds besides the images that are read."""
+    below = (folder / name for name in visible(folder, folders=True))
+    return unread_in(
+        visible(folder, folders=False), [path for path in below if not path.is_symlink()]
+    )
 
 
 def listed(names: Sequence[str], ending: str = "/") -> str:
@@ -277,9 +285,10 @@ def _no_classes(base: Path, folders: Sequence[str]) -> str:
             f"images, {listed(folders)} themselves do not. {out}, {LIST_HELP}."
         )
     if folders:
+        found = unread(base / folders[0]).in_words(base / folders[0])
         return (
             f"The class folder {base / folders[0]} has no images ({', '.join(SUFFIXES)}), nor has "
-            "any other; add some, or give another --config.data.root."
+            f"any other; add some, or give another --config.data.root. {found}".rstrip()
         )
     return (
         f"{base} has no class folders. Sort images into {base / '<class>'}/, or into "

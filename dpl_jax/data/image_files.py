@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import dataclasses
 import importlib.util
 import os
 from collections.abc import Iterable
@@ -66,34 +68,54 @@ def is_system_path(path: str) -> bool:
     return is_system_file(name) or any(map(is_system_folder, filter(None, folders)))
 
 
-def unread_endings(names: Iterable[str]) -> collections.Counter[str]:
-    """Counts files that are pictures of kinds that are not read, by their ending."""
-    endings = (os.path.splitext(name)[1].lower() for name in names if not is_system_file(name))
-    return collections.Counter(ending for ending in endings if ending in UNREAD)
+@dataclasses.dataclass(frozen=True)
+class Unread:
+    """Pictures that were passed over.
 
-
-def images_below(folder: Path) -> int:
-    """Counts images, and pictures that are not read, at any depth in a folder; follows no links."""
-    count = 0
-    for _, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not is_system_folder(name)]
-        count += sum(map(is_image, names)) + unread_endings(names).total()
-    return count
-
-
-def in_words(where: str, endings: collections.Counter[str], below: int = 0) -> str:
-    """One sentence on the files that were passed over; "" for none.
-
-    Args:
-        where: the folder that they are in.
-        endings: of :func:`unread_endings`.
+    Attributes:
+        endings: how many have each ending of a kind that is not read.
         below: how many are in subfolders of class folders.
     """
-    parts = [f"{count} {end} ({UNREAD[end]})" for end, count in endings.most_common(SHOWN)]
-    if rest := sum(count for _, count in endings.most_common()[SHOWN:]):
-        parts.append(f"{rest} of other kinds")
-    if below:
-        parts.append(f"{below} in subfolders of class folders (move them up into the class folder)")
-    total = endings.total() + below
-    verb = "file was" if total == 1 else "files were"
-    return f"{where}: {total} {verb} passed over: {', '.join(parts)}." if total else ""
+
+    endings: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    below: int = 0
+
+    def __add__(self, other: Unread) -> Unread:
+        """Both together."""
+        return Unread(self.endings + other.endings, self.below + other.below)
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return self.endings.total() + self.below
+
+    def in_words(self, folder: Path) -> str:
+        """One sentence on them and on what to do; "" for none."""
+        ordered = sorted(self.endings.items(), key=lambda pair: (-pair[1], pair[0]))
+        parts = [f"{count} {ending} ({UNREAD[ending]})" for ending, count in ordered[:SHOWN]]
+        if rest := sum(count for _, count in ordered[SHOWN:]):
+            parts.append(f"{rest} of other kinds ({CONVERT})")
+        if self.below:
+            parts.append(f"{self.below} in subfolders of class folders (move them up to be read)")
+        verb = "file was" if self.total == 1 else "files were"
+        said = f"{self.total} {verb} passed over in {folder}: {', '.join(parts)}."
+        return said if self.total else ""
+
+
+def unread_in(names: Iterable[str], folders: Iterable[Path] = ()) -> Unread:
+    """Counts what is not read among files, and all pictures in folders below; follows no links."""
+    endings = (os.path.splitext(name)[1].lower() for name in names if not is_system_file(name))
+    counts = collections.Counter(ending for ending in endings if ending in UNREAD)
+    return Unread(counts, sum(map(_pictures_below, folders)))
+
+
+def _pictures_below(folder: Path) -> int:
+    count, waiting = 0, [os.fspath(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [] if is_system_folder(entry.name) else [entry.path]
+                else:
+                    count += is_image(entry.name) or bool(unread_in([entry.name]).total)
+    return count

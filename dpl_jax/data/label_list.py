@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dpl_jax.data.coop.build_split import visible
+from dpl_jax.data.coop.build_split import image_names
 from dpl_jax.data.coop.split_file import inside_path
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import SPLIT_NAMES, split_name
-from dpl_jax.data.images import SUFFIXES
+from dpl_jax.data.image_files import SUFFIXES
 from dpl_jax.text_files import read_text
 
 # What columns are called, the surest names first; case, spaces and underscores do not count.
@@ -202,7 +202,7 @@ def _find(root: Path, name: str, folders: dict[str, dict[str, list[str]]]) -> li
 
 def _images(folder: Path) -> list[str]:
     try:
-        return [f for f in visible(folder, folders=False) if f.lower().endswith(SUFFIXES)]
+        return image_names(folder)
     except DataError:
         return []
 

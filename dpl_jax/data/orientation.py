@@ -6,7 +6,7 @@ import contextlib
 import functools
 import io
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import PIL.Image
@@ -58,31 +58,37 @@ def _open_jpeg(file: BinaryIO) -> PIL.Image.Image:
     if header.end > len(data) - 4:
         data += file.read()
         header = tags.read_jpeg_header(data)
-    if not tags.is_overloaded(header.exif):
-        with contextlib.suppress(Exception):
-            return PIL.Image.open(file, formats=FORMATS)
-    data += file.read()
-    image = PIL.Image.open(io.BytesIO(tags.clean_jpeg(data)), formats=FORMATS)
-    image.info |= {EXIF: header.exif, "xmp": header.xmp}
+    is_overloaded = tags.is_overloaded(header.exif)
+    image, is_cleaned = _open_or_clean(file, tags.clean_jpeg, is_overloaded)
+    if is_cleaned:
+        image.info |= {EXIF: header.exif, "xmp": header.xmp}
     return image
 
 
 def _open_tiff(file: BinaryIO) -> tuple[PIL.Image.Image, int | None]:
     with _mapped(file) as data:
-        known = tags.orientation(data)
-        cleaned = tags.clean_tiff(data) if tags.is_overloaded(data) else b""
-    image = None
-    if not cleaned:
-        with contextlib.suppress(Exception):
-            image = PIL.Image.open(file, formats=FORMATS)
-    if image is None:
-        if not cleaned:
-            file.seek(0)
-            cleaned = tags.clean_tiff(file.read())
-        image = PIL.Image.open(io.BytesIO(cleaned), formats=FORMATS)
+        known, is_overloaded = tags.orientation(data), tags.is_overloaded(data)
+    image, _ = _open_or_clean(file, tags.clean_tiff, is_overloaded)
     # Pillow would turn it, and look at its other folders; see ``upright``.
     vars(image)["load_end"] = lambda: None
     return image, known
+
+
+def _open_or_clean(
+    file: BinaryIO, clean: Callable[[bytes], bytes], is_overloaded: bool
+) -> tuple[PIL.Image.Image, bool]:
+    """Opens a file, or where that fails what ``clean`` makes of it, and whether it was cleaned."""
+    failure = None
+    if not is_overloaded:
+        try:
+            return PIL.Image.open(file, formats=FORMATS), False
+        except Exception as error:  # of any kind
+            failure = error
+    file.seek(0)
+    try:
+        return PIL.Image.open(io.BytesIO(clean(file.read())), formats=FORMATS), True
+    except Exception as error:
+        raise failure or error from None
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ class Dataset:
         split: where the split comes from, in words.
         split_built: True when the split was drawn here because the source has none.
         same_names: whether two classes may carry one name, as in ImageNet's list for CLIP.
+        passed_over: pictures in its folders that are not read: of other kinds, or too deep.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     split: str = ""
     split_built: bool = False
     same_names: bool = False
+    passed_over: int = 0
 
 
 def build_dataset(

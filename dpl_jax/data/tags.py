@@ -113,9 +113,9 @@ def is_overloaded(data: Buffer) -> bool:
     return total > 4 * len(data) + SPARE
 
 
-def clean_tiff(data: Buffer) -> bytes:
+def clean_tiff(data: bytes) -> bytes:
     """A TIFF in which every tag that its pixels do not need is a single zero."""
-    cleaned, folder, seen = bytearray(data[:]), read_folder(data), set[int]()
+    cleaned, folder, seen = bytearray(data), read_folder(data), set[int]()
     for tag in folder.tags:
         if tag.tag not in PIXEL_TAGS or tag.tag in seen:
             form = folder.order + ("HQQ" if folder.big else "HII")

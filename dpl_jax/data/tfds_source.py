@@ -14,6 +14,7 @@ from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes
 from dpl_jax.data.coop.layouts import LAYOUTS, locate
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.data.image_files import is_system_path
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.json_files import children, read_json
@@ -201,6 +202,8 @@ def _list_records(builder: Any, split: str) -> list[Item]:
         record = source[number]
         label = int(record["label"])
         name = folder + _text(record[feature]) if feature else f"{split}/{number:07d}"
+        if feature and is_system_path(name):
+            continue
         image = TfdsRecord(source, number, f"{builder.info.full_name}/{split}")
         items.append(Item(image, label, names[label], name))
     return items

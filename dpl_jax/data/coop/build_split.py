@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.data.image_files import is_image, is_system_file, is_system_folder
 from dpl_jax.data.split import Item
 
 # CoOp seeds the split with the run's seed, so that its test set would change with it; here the
@@ -17,8 +18,6 @@ from dpl_jax.data.split import Item
 SPLIT_SEED = 1
 TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # CoOp's shares where a dataset has no split at all
 SPLIT_NEEDS = 4  # so many images a class, or one of the three would be empty
-# What macOS puts into archives, and NAS, Windows and Linux onto disks.
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 VAL_SHARE_OF_TRAIN = 0.2  # and where it has a test set, but no validation
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def split_class_folders(
     classes = []
     for label, folder in enumerate(names):
         classname = (renamed or {}).get(folder, folder)
-        files = visible(images / folder, folders=False)
+        files = image_names(images / folder)
         classes.append(
             [Item(images / folder / f, label, classname, f"{folder}/{f}") for f in files]
         )
@@ -112,24 +111,27 @@ def split_train(trainval: Sequence[Item], test: Sequence[Item]) -> Splits:
 
 
 def visible(folder: Path, *, folders: bool) -> list[str]:
-    """Lists the folders, or else the files, that are not hidden, sorted by name.
+    """Lists the folders, or else the files, that no system or tool has made, sorted by name.
 
     CoOp takes files in the order of the file system, which differs between machines.
     """
     try:
         with os.scandir(folder) as found:  # a folder may hold a million files
-            entries = [(e.name, _is_folder(e)) for e in found if not _is_hidden(e.name)]
+            entries = [(e.name, _is_folder(e)) for e in found]
     except FileNotFoundError as error:
         raise DataNotFoundError(f"There is no folder {folder}.") from error
     except PermissionError as error:
         raise DataError(f"No permission to list the folder {folder}.") from error
     except (OSError, ValueError) as error:
         raise DataError(f"The folder {folder} cannot be listed ({error}).") from error
-    return sorted(name for name, is_folder in entries if is_folder == folders)
+    is_system = is_system_folder if folders else is_system_file
+    named = (name for name, is_folder in entries if is_folder == folders)
+    return sorted(name for name in named if not is_system(name))
 
 
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM_FOLDERS
+def image_names(folder: Path) -> list[str]:
+    """Lists the images that are directly in a folder, sorted by name."""
+    return [name for name in visible(folder, folders=False) if is_image(name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

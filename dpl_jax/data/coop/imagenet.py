@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from dpl_jax.data.coop.build_split import Splits, visible
+from dpl_jax.data.coop.build_split import Splits, image_names, visible
 from dpl_jax.data.coop.readers import read_lines
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
@@ -74,7 +74,7 @@ def list_wnid_folders(images: Path, names: dict[str, str], prefix: str = "") -> 
     return [
         Item(images / wnid / file, labels[wnid], names[wnid], f"{prefix}{wnid}/{file}")
         for wnid in wnids
-        for file in visible(images / wnid, folders=False)
+        for file in image_names(images / wnid)
     ]
 
 
@@ -109,6 +109,6 @@ def list_numbered_folders(images: Path, names: dict[str, str]) -> list[Item]:
         if not number.isdecimal() or int(number) >= len(wnids):
             raise DataError(f"{images / number} is not a class number of ImageNet-V2.")
         classname = names[wnids[int(number)]]
-        files = visible(images / number, folders=False)
+        files = image_names(images / number)
         items += [Item(images / number / f, int(number), classname, f"{number}/{f}") for f in files]
     return items
