@@ -1,12 +1,12 @@
 """Differentiable Prompt Learning for CLIP, in JAX and Flax."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
-
-from dpl_jax.clip.model import Clip, load_clip
-from dpl_jax.logits import prompted_logits, search_logits, zero_shot_logits
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier
+    from dpl_jax.clip.model import Clip, load_clip
+    from dpl_jax.logits import prompted_logits, search_logits, zero_shot_logits
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,12 +17,18 @@ __all__ = [
     "search_logits",
     "zero_shot_logits",
 ]
+_HOMES = {
+    "Classifier": "classifier",
+    "Clip": "clip.model",
+    "load_clip": "clip.model",
+    "prompted_logits": "logits",
+    "search_logits": "logits",
+    "zero_shot_logits": "logits",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the classifier when it is asked for: what it reads runs with takes seconds."""
-    if name == "Classifier":
-        from dpl_jax.classifier import Classifier
-
-        return Classifier
+    """Imports what is asked for: JAX takes seconds, and a process that decodes images needs none."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"dpl_jax.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ from dpl_jax import machines
 from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
-from dpl_jax.interrupts import EXIT_CODES
+from dpl_jax.interrupts import EXIT_CODES, end_on_sigterm
 from dpl_jax.printable import LINES, never_fail_to_print, printable
 
 T = TypeVar("T")
@@ -89,6 +89,12 @@ def define_machines() -> None:
         "host:port of process 0, where all processes meet; or auto, as SLURM, Open MPI or "
         "Kubernetes say.",
     )
+    flags.DEFINE_string(
+        "coordinator_bind_address",
+        None,
+        "host:port that process 0 listens on, on a trusted network only; default: the "
+        "coordinator's port on all interfaces.",
+    )
     flags.DEFINE_integer("num_processes", None, "How many processes there are.", lower_bound=1)
     flags.DEFINE_integer("process_id", None, "Number of this one, from 0.", lower_bound=0)
 
@@ -131,6 +137,7 @@ def run(
       others: a flag that takes the next bare argument; one that is repeatable, all of them.
     """
     never_fail_to_print()
+    end_on_sigterm()
     handler = logging.StreamHandler()
     handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -229,7 +236,12 @@ def _call(main: Callable[[], None]) -> None:
         logging_levels.set_verbosity(logging_levels.WARNING)  # else JAX tells of absent TPUs
     with _one_message():
         if "coordinator" in flags.FLAGS and (coordinator := flags.FLAGS.coordinator):
-            machines.join(coordinator, flags.FLAGS.num_processes, flags.FLAGS.process_id)
+            machines.join(
+                coordinator,
+                flags.FLAGS.num_processes,
+                flags.FLAGS.process_id,
+                flags.FLAGS.coordinator_bind_address,
+            )
         with contextlib.ExitStack() as stack:
             if not machines.is_first():
                 nowhere = stack.enter_context(

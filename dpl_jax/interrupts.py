@@ -3,7 +3,8 @@
 The run stops after the steps that are running, which one compiled program holds and nothing can
 interrupt: an epoch, or ``checkpoint.every_steps`` steps of it. It writes a checkpoint and raises
 :class:`dpl_jax.errors.Interrupted`, which the launchers turn into an exit code: 75 (EX_TEMPFAIL)
-after SIGTERM, 130 after SIGINT. A second SIGINT ends the process at once, with 130.
+after SIGTERM, 130 after SIGINT. A second SIGINT ends the process at once, with 130. Outside of such
+a block a command ends at once, with the same codes (:func:`end_on_sigterm`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,29 @@ LOG = logging.getLogger(__name__)
 EXIT_CODES = {signal.SIGTERM: os.EX_TEMPFAIL, signal.SIGINT: 130}
 TWICE = "a second SIGINT ends it at once."
 SHOW_CURSOR = "\x1b[?25h"
+
+
+def end_on_sigterm() -> None:
+    """Lets SIGTERM end this process with exit code 75, as process 1 of a container too.
+
+    The system does not end process 1 by a signal that it has no handler for. A SIGTERM that the
+    process ignores stays ignored; processes forked later end as if this had not been called.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+    owner = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        with contextlib.suppress(OSError):  # nobody may be listening any more
+            os.write(sys.stderr.fileno(), b"SIGTERM: ended. What was saved before is whole.\n")
+        sys.exit(EXIT_CODES[signal.SIGTERM])
+
+    signal.signal(signal.SIGTERM, end)
 
 
 class StopRequest:

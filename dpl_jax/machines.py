@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -19,26 +20,33 @@ from jax.experimental import multihost_utils
 
 from dpl_jax.errors import ConfigError, RunFolderError
 
+LOG = logging.getLogger(__name__)
 # A process that has not been heard of for so long is taken for dead, and all others end.
 HEARTBEAT_SECONDS = 30
 # How long to wait for all processes at the start, and at the end.
 START_SECONDS, END_SECONDS = 300, 60
 
 
-def join(coordinator: str, processes: int | None, process: int | None) -> None:
+def join(
+    coordinator: str, processes: int | None, process: int | None, bind_address: str | None = None
+) -> None:
     """Makes this process one of several; to be called before JAX has looked for devices.
 
     Args:
       coordinator: host:port of process 0, or "auto" for what SLURM, Open MPI or Kubernetes say.
       processes: how many there are; None where the cluster says it.
       process: number of this one, from 0; likewise.
+      bind_address: host:port that process 0 listens on; None for the coordinator's port on all
+        interfaces. Whoever reaches it can take part in the run: JAX asks for no password.
 
     Raises:
-      ConfigError: when the processes do not find each other.
+      ConfigError: when an address is not host:port, or the processes do not find each other.
     """
     given = None if coordinator == "auto" else coordinator
     if given and (processes is None or process is None):
         raise ConfigError("--coordinator=host:port also needs --num_processes and --process_id.")
+    for flag, address in (("coordinator", given), ("coordinator_bind_address", bind_address)):
+        _check_address(flag, address)
     # On CPUs, two programs that run at once mix up their messages.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     # Its handler would take the place of ours (dpl_jax.interrupts).
@@ -52,6 +60,7 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             initialization_timeout=START_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=END_SECONDS,
+            coordinator_bind_address=bind_address,
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
@@ -59,6 +68,19 @@ def join(coordinator: str, processes: int | None, process: int | None) -> None:
             "Start all of them, with the host and a free port of process 0; auto needs a step of "
             "SLURM, Open MPI's mpirun, or an indexed job of Kubernetes."
         ) from error
+    if jax.process_index() == 0:
+        LOG.warning(
+            "Process 0 of --coordinator=%s listens on %s without a password: on a trusted network "
+            "only (docs/devices.md).",
+            coordinator,
+            bind_address or "all interfaces",
+        )
+
+
+def _check_address(flag: str, address: str | None) -> None:
+    host, _, port = (address or "host:1").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ConfigError(f"--{flag}={address} is not host:port, such as 192.0.2.7:12345.")
 
 
 def several() -> bool:

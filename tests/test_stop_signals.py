@@ -128,3 +128,35 @@ def test_ctrl_c_outside_the_training_is_one_line(capsys: pytest.CaptureFixture[s
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert capsys.readouterr().err == "Interrupted. What was saved before is whole.\n"
+
+
+@pytest.mark.parametrize("when", ["before its flags are read", "while it works"])
+def test_sigterm_outside_the_training_ends_a_command_with_75(when: str) -> None:
+    early = when.startswith("before")
+    code = (
+        "import sys, time\nfrom dpl_jax import cli\n"
+        "def wait():\n    print('ready', flush=True)\n    time.sleep(600)\n"
+        + ("cli.use_compilation_cache = wait\n" if early else "")
+        + "cli.run(wait)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 75
+    assert said == b"SIGTERM: ended. What was saved before is whole.\n"
+
+
+def test_a_forked_child_dies_of_sigterm_as_usual_and_what_is_ignored_stays_ignored() -> None:
+    code = (
+        "import os, signal, sys\nfrom dpl_jax.interrupts import end_on_sigterm\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nend_on_sigterm()\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nend_on_sigterm()\nchild = os.fork()\n"
+        "if not child:\n    os.kill(os.getpid(), signal.SIGTERM)\n    os._exit(3)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

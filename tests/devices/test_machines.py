@@ -184,3 +184,24 @@ def test_every_step_finds_its_images_whoever_has_read_them(
 def test_flags_that_say_too_little_are_refused() -> None:
     with pytest.raises(ConfigError, match="--num_processes"):
         machines.join("127.0.0.1:1", None, 0)
+
+
+@pytest.mark.parametrize("address", ["12345", "host", "host:", ":12345", "host:0", "host:65536"])
+def test_an_address_is_host_and_port(address):
+    with pytest.raises(ConfigError, match=r"--coordinator=.*host:port"):
+        machines.join(address, 2, 0)
+    with pytest.raises(ConfigError, match=r"--coordinator_bind_address=.*host:port"):
+        machines.join("auto", None, None, address)
+
+
+@pytest.mark.parametrize(
+    ("bind", "where"), [(None, "all interfaces"), ("10.0.0.7:1", "10.0.0.7:1")]
+)
+def test_where_process_0_listens_is_settable_and_told(bind, where, monkeypatch, caplog):
+    given = {}
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **named: given.update(named))
+    machines.join("10.0.0.7:1", 2, 0, bind)
+    assert given["coordinator_bind_address"] == bind
+    (line,) = caplog.messages
+    assert f"listens on {where} without a password: on a trusted network" in line
