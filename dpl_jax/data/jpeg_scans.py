@@ -21,7 +21,7 @@ def check_scans(file: BinaryIO) -> None:
     """
     place = file.tell()
     try:
-        if _at_most(file) <= limits.JPEG_SCANS:  # nearly always, and quick
+        if occurrences(file, b"\xff\xda") <= limits.JPEG_SCANS:  # nearly always, and quick
             return
         file.seek(0)
         scans = count_scans(file.read())
@@ -46,11 +46,13 @@ def count_scans(data: bytes) -> int:
     return scans
 
 
-def _at_most(file: BinaryIO) -> int:
-    """How often the two bytes that begin a scan are in the file, be it within other data."""
+def occurrences(file: BinaryIO, mark: bytes) -> int:
+    """How often some bytes are in a file, be it within other data; goes back to its start."""
     file.seek(0)
     count, last = 0, b""
     while chunk := file.read(CHUNK):
-        count += chunk.count(b"\xff\xda") + (last + chunk[:1] == b"\xff\xda")
-        last = chunk[-1:]
+        chunk = last + chunk
+        count += chunk.count(mark)
+        last = chunk[len(chunk) - len(mark) + 1 :]
+    file.seek(0)
     return count

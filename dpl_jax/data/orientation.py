@@ -14,6 +14,7 @@ import PIL.ImageFile
 
 from dpl_jax.data import tags
 from dpl_jax.data.image_files import FORMATS, HAS_HEIF
+from dpl_jax.data.jpeg_scans import occurrences
 
 Turn = PIL.Image.Transpose
 # How the pixels of each EXIF orientation become upright; 1 is upright (EXIF 2.32, 4.6.4 A).
@@ -26,9 +27,11 @@ TURNS = {
     7: Turn.TRANSVERSE,
     8: Turn.ROTATE_90,
 }
+PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEADER_BYTES = 1 << 18  # of a JPEG, in which its metadata are looked at first
+EXIF_BYTES = 1 << 20  # a segment has 64 KiB; Pillow puts many together in quadratic time
 EXIF, XMP = "exif", ("XML:com.adobe.xmp", "xmp")
 
 
@@ -47,6 +50,8 @@ def open_image(file: BinaryIO) -> tuple[PIL.Image.Image, int | None]:
         return _open_jpeg(file), None
     if start[:4] in TIFF_STARTS:
         return _open_tiff(file)
+    if start.startswith(PNG_START):  # Pillow unpacks each colour profile, be there thousands
+        return _open_or_clean(file, tags.clean_png, occurrences(file, b"iCCP") > 1)[0], None
     if HAS_HEIF and start[4:8] == b"ftyp":
         return PIL.Image.open(file, formats=(*FORMATS, *_register_heif())), None
     return PIL.Image.open(file, formats=FORMATS), None
@@ -58,7 +63,7 @@ def _open_jpeg(file: BinaryIO) -> PIL.Image.Image:
     if header.end > len(data) - 4:
         data += file.read()
         header = tags.read_jpeg_header(data)
-    is_overloaded = tags.is_overloaded(header.exif)
+    is_overloaded = len(header.exif) > EXIF_BYTES or tags.is_overloaded(header.exif)
     image, is_cleaned = _open_or_clean(file, tags.clean_jpeg, is_overloaded)
     if is_cleaned:
         image.info |= {EXIF: header.exif, "xmp": header.xmp}

@@ -20,6 +20,8 @@ KINDS |= {11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 PIXEL_TAGS = {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320}
 PIXEL_TAGS |= {322, 323, 324, 325, 332, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532}
 SPARE = 1 << 20  # bytes of values, besides four times the file, that are no reason for suspicion
+FILL = re.compile(rb"\xff+")
+PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf")
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
@@ -144,10 +146,11 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     """Reads the segments of a JPEG up to its first scan."""
     exif, xmp, kept, place = [], b"", [], 2
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
-        marker = data[place + 1]
-        if marker == 0xFF:
-            place += 1
-            continue
+        fill = FILL.match(data, place)
+        place = fill.end() - 1 if fill else place
+        marker = data[place + 1] if place + 1 < len(data) else 0xDA
+        if marker == 0xDA:
+            break
         if marker == 1 or 0xD0 <= marker <= 0xD9:  # those without a length
             place += 2
             continue
@@ -167,3 +170,14 @@ def clean_jpeg(data: bytes) -> bytes:
     """A JPEG without EXIF, XMP and all else that its pixels do not need."""
     header = read_jpeg_header(data)
     return data[:2] + header.kept + data[header.end :]
+
+
+def clean_png(data: bytes) -> bytes:
+    """A PNG without texts, profiles and further frames: what its pixels and its EXIF need."""
+    kept, place = [data[:8]], 8
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] in PNG_KEPT:
+            kept.append(data[place:end])
+        place = end
+    return b"".join(kept)

@@ -2,6 +2,7 @@ import io
 import random
 import struct
 import tracemalloc
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -141,6 +142,30 @@ def test_whatever_a_decoder_raises_is_one_error(monkeypatch, error):
     for start in (b"\xff\xd8\xff", b"II*\0", b"RIFF"):
         with pytest.raises(UnreadableImageError, match="image: "):
             read(start)
+
+
+def test_a_jpeg_of_thousands_of_exif_segments_is_read():
+    """Pillow alone copies 60 MB for each of 20,000 segments."""
+    image, buffer = PIL.Image.fromarray(np.ascontiguousarray(TURNED[6](UPRIGHT))), io.BytesIO()
+    image.save(buffer, "JPEG", quality=95)
+    first = metadata._segment(b"Exif\0\0" + exif(b"\6\0"))
+    more = metadata._segment(b"Exif\0\0" + bytes(3000)) * 20_000
+    data = buffer.getvalue()[:2] + first + more + b"\xff" * 99 + buffer.getvalue()[2:]
+    assert np.abs(read(data) - UPRIGHT)[4::8, 4::8].max() < 25
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iCCP", b"iTXt"])
+@pytest.mark.parametrize("times", [1, 2000])
+def test_what_a_png_has_packed_besides_its_pixels_is_not_unpacked(name, times):
+    packed = zlib.compress(bytes(20 << 20 if times == 1 else 900_000), 9)
+    head = b"a\0\1\0\0\0" if name == b"iTXt" else b"a\0\0"
+    image, buffer = PIL.Image.fromarray(np.ascontiguousarray(TURNED[8](UPRIGHT))), io.BytesIO()
+    image.save(buffer, "PNG", exif=b"Exif\0\0" + exif(b"\x08\0"))
+    chunks = metadata._chunk(name, head + packed) * times
+    assert tags.clean_png(buffer.getvalue()) == buffer.getvalue()
+    for place in (33, -12):
+        data = metadata._insert(buffer.getvalue(), chunks, place)
+        np.testing.assert_array_equal(read(data), UPRIGHT)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
