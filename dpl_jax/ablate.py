@@ -5,36 +5,36 @@ All combinations run as members of one program, see :mod:`dpl_jax.members`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from dpl_jax.ablation_report import plot
 from dpl_jax.config import with_absolute_paths
-from dpl_jax.configuration import Lengths, prompt_tokens
+from dpl_jax.configuration import Lengths, confidences, prompt_tokens
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.json_files import write_json
-from dpl_jax.logits import NO_PROMPTS, TowerPrompts, discrete, mixed
-from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
-from dpl_jax.members import (
-    Member,
-    cut_supernet,
-    search_members_epoch,
-    search_states,
-    train_members_epoch,
-    train_states,
+from dpl_jax.logits import NO_PROMPTS, TowerPrompts
+from dpl_jax.member_groups import Outcome, group_members
+from dpl_jax.member_stages import (
+    Outcomes,
+    chosen_lengths,
+    finished_supernets,
+    search_members,
+    supernet_prompts,
+    train_members,
+    trained_prompts,
 )
+from dpl_jax.members import Member, cut_supernet
 from dpl_jax.pool import Pool, load_pool, pool_provenance, save_samples
-from dpl_jax.prompts import HostTree, choose_lengths, limit_alphas
+from dpl_jax.prompts import candidate_rows
 from dpl_jax.results import run_name
-from dpl_jax.run_folder import RunFolder, open_run
+from dpl_jax.run_folder import open_run
 from dpl_jax.scores import score
-from dpl_jax.steps import Metrics, Params, State
-
-Outcomes = Mapping[Member, Outcome]
+from dpl_jax.steps import Params
 
 
 def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
@@ -60,10 +60,12 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     with open_run(workdir, "ablate", config, name=name) as run:
         save_samples(run.path, pool)
         searched = search_members(run, config, pool, members, grouping)
-        lengths = {member: _chosen(member, searched[member])[0] for member in members}
+        lengths = chosen_lengths(config, pool, searched)
+        nets = finished_supernets(config, searched)
         all_shots = load_pool(config, seeds, hold_out=False, workdir=run.path)
-        trained = train_members(run, config, all_shots, members, lengths, grouping)
-        found = _results(config, pool, searched, trained, lengths)
+        trained = train_members(run, config, all_shots, members, lengths, grouping, supernets=nets)
+        devices = grouping.mesh.size
+        found = _results(config, pool, searched, trained, lengths, nets, devices)
         write_json(run.path / "ablation.json", found)
         plot(found, run.path / "ablation")
     return run.path
@@ -90,96 +92,34 @@ def list_members(config: ConfigDict) -> list[Member]:
     ]
 
 
-def search_members(
-    run: RunFolder,
-    config: ConfigDict,
-    pool: Pool,
-    members: Sequence[Member],
-    grouping: Grouping,
-    *,
-    stage: str = "search",
-) -> Outcomes:
-    """Stage 1 of all members, in groups named ``stage``; ``config`` has the longest T."""
-    search, clip = FrozenConfigDict(config.search), pool.inputs.clip.config
-    steps = pool.steps_per_epoch(search.batch_size)
-
-    def start(group: Sequence[Member]) -> State:
-        return search_states(group, clip, search, steps)
-
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch, grouping.mesh, which)
-
-    return run_groups(
-        run,
-        config,
-        members,
-        grouping,
-        start,
-        run_steps,
-        stage=stage,
-        epochs=search.epochs,
-        steps_per_epoch=steps,
-    )
-
-
-def train_members(
-    run: RunFolder,
-    config: ConfigDict,
-    pool: Pool,
-    members: Sequence[Member],
-    lengths: Mapping[Member, Lengths],
-    grouping: Grouping,
-    *,
-    stage: str = "train",
-    supernets: Mapping[Member, Params] | None = None,
-) -> Outcomes:
-    """Stage 2 of all members with the lengths (or from the supernet) of each, in groups."""
-    train, clip = FrozenConfigDict(config.train), pool.inputs.clip.config
-    steps = pool.steps_per_epoch(train.batch_size)
-
-    def start(group: Sequence[Member]) -> State:
-        return train_states(group, lengths, clip, train, steps, supernets)
-
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch, grouping.mesh, which)
-
-    return run_groups(
-        run,
-        config,
-        members,
-        grouping,
-        start,
-        run_steps,
-        stage=stage,
-        epochs=train.epochs,
-        steps_per_epoch=steps,
-    )
-
-
 def _results(
     config: ConfigDict,
     pool: Pool,
     searched: Outcomes,
     trained: Outcomes,
     lengths: Mapping[Member, Lengths],
+    supernets: Mapping[Member, Params],
+    devices: int,
 ) -> dict[str, Any]:
     """The contents of ablation.json: zero-shot, every member, and where the numbers come from."""
     sampled = pool.inputs.sampled
     methods: dict[str, TowerPrompts] = {"zero_shot": NO_PROMPTS}
     for member in searched:
-        params, longest = searched[member].params, member.max_context_length
-        alphas = limit_alphas(params["alphas"], longest)
-        methods[f"supernet {member}"] = mixed(params["prompts"], alphas)
-        methods[f"dpl {member}"] = discrete(trained[member].params["prompts"], lengths[member])
+        methods[f"supernet {member}"] = supernet_prompts(member, supernets[member])
+        methods[f"dpl {member}"] = trained_prompts(member, trained[member], lengths[member])
     logits, labels, _ = predict(pool.inputs.clip, sampled, sampled.test, methods, config)
     scores = {name: score(values, labels) for name, values in logits.items()}
     members = [
-        _found(member, searched[member], trained[member], lengths[member])
-        | {"supernet": scores[f"supernet {member}"], "dpl": scores[f"dpl {member}"]}
+        {
+            **member._asdict(),
+            "lengths": lengths[member],
+            "confidence": _confidence(member, lengths[member], supernets[member]),
+            "prompt_tokens": _prompt_tokens(member, trained[member], lengths[member]),
+            "search": searched[member].metrics,
+            "train": trained[member].metrics,
+            "supernet": scores[f"supernet {member}"],
+            "dpl": scores[f"dpl {member}"],
+        }
         for member in searched
     ]
     return {
@@ -187,20 +127,17 @@ def _results(
         "images": len(labels),
         "zero_shot": scores["zero_shot"],
         "members": members,
-    } | pool_provenance(config, pool)
+    } | pool_provenance(config, pool, devices)
 
 
-def _chosen(member: Member, searched: Outcome) -> tuple[HostTree, HostTree, HostTree]:
-    """:func:`dpl_jax.prompts.choose_lengths` among the candidates that the member has."""
-    return choose_lengths(cut_supernet(searched.params, member.max_context_length)["alphas"])
+def _confidence(member: Member, lengths: Lengths, supernet: Params) -> Lengths:
+    """The softmax weights (N,) of the lengths, among the candidates that the member has."""
+    return confidences(lengths, cut_supernet(supernet, member.max_context_length)["alphas"])
 
 
-def _found(member: Member, searched: Outcome, trained: Outcome, lengths: Lengths) -> dict[str, Any]:
-    """What a member's two stages came to, without its accuracy on test images."""
-    return member._asdict() | {
-        "lengths": lengths,
-        "confidence": _chosen(member, searched)[1],
-        "prompt_tokens": prompt_tokens(lengths),
-        "search": searched.metrics,
-        "train": trained.metrics,
-    }
+def _prompt_tokens(member: Member, trained: Outcome, lengths: Lengths) -> int:
+    """Prompt rows of both towers; those of all candidates where a supernet is the final model."""
+    if "alphas" not in trained.params:
+        return prompt_tokens(lengths)
+    layers = sum(len(own) for own in lengths.values())
+    return layers * candidate_rows(member.max_context_length)

@@ -22,18 +22,22 @@ def save_configuration(path: Path, lengths: Lengths, alphas: Mapping[str, Any]) 
     The file: ``{"lengths": {"image": [..], "text": [..]}, "confidence": {..}, "weights": {..},
     "prompt_tokens": n}``; a layer's confidence is the softmax weight of its length.
     """
-    weights = choose_lengths(alphas)[2]  # (N, T + 1)
-    confidence = {
-        tower: np.take_along_axis(weights[tower], lengths[tower][:, None], axis=1)[:, 0]
-        for tower in TOWERS
-    }
     contents = {
         "lengths": lengths,
-        "confidence": confidence,
-        "weights": weights,
+        "confidence": confidences(lengths, alphas),
+        "weights": choose_lengths(alphas)[2],
         "prompt_tokens": prompt_tokens(lengths),
     }
     write_json(path, contents)
+
+
+def confidences(lengths: Lengths, alphas: Mapping[str, Any]) -> Lengths:
+    """The softmax weights (N,) of the chosen lengths, however they were chosen."""
+    weights = choose_lengths(alphas)[2]  # (N, T + 1)
+    return {
+        tower: np.take_along_axis(weights[tower], lengths[tower][:, None], axis=1)[:, 0]
+        for tower in TOWERS
+    }
 
 
 def read_lengths(path: Path, clip: ClipConfig) -> Lengths:

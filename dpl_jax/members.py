@@ -114,7 +114,11 @@ def train_states(
         seed, own = member.seed, lengths[member]
         supernet = supernets[member] if supernets else None
         if supernet is not None and train.final == "mixture":
-            states.append(create_mixture_state(supernet, train, steps_per_epoch, seed))
+            state = create_mixture_state(supernet, train, steps_per_epoch, seed)
+            if isinstance(member, Member):  # its supernet has the arrays of the longest T
+                limit = jnp.asarray(member.max_context_length, jnp.int32)
+                state = state.replace(max_context_length=limit)
+            states.append(state)
             continue
         prompts = start_prompts(train, clip, own, supernet, seed)
         padded = {

@@ -101,10 +101,16 @@ def load_pool(
     return Pool(inputs, samples, train_rows, val_rows)
 
 
-def pool_provenance(config: ConfigDict, pool: Pool) -> dict[str, Any]:
-    """:func:`dpl_jax.results.provenance`, but with the sampled images of every seed."""
+def pool_provenance(config: ConfigDict, pool: Pool, devices: int) -> dict[str, Any]:
+    """:func:`dpl_jax.results.provenance`, but with the sampled images of every seed.
+
+    Args:
+      config: of the run.
+      pool: the images of all seeds.
+      devices: how many share out the members.
+    """
     of_seeds = {
-        seed: provenance(config, pool.inputs.clip, sampled)
+        seed: provenance(config, pool.inputs.clip, sampled, devices)
         for seed, sampled in pool.samples.items()
     }
     common = dict(next(iter(of_seeds.values())))

@@ -11,9 +11,11 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
@@ -40,13 +42,16 @@ PROVENANCE = (
 )
 
 
-def provenance(config: ConfigDict, clip: Clip, sampled: Dataset) -> dict[str, Any]:
-    """Where a number comes from: data, sample, texts, transform, weights, versions.
+def provenance(
+    config: ConfigDict, clip: Clip, sampled: Dataset, devices: int | None = None
+) -> dict[str, Any]:
+    """Where a number comes from: data, sample, texts, transform, weights, versions, devices.
 
     Args:
       config: of the run.
       clip: the frozen CLIP.
       sampled: the few-shot task, see :func:`dpl_jax.data.load.sample`.
+      devices: how many share the work; None for those of the CLIP.
     """
     return {
         "dataset": sampled.name,
@@ -67,15 +72,38 @@ def provenance(config: ConfigDict, clip: Clip, sampled: Dataset) -> dict[str, An
             "dtype": clip.dtype,
         },
         "versions": versions(),
+        "compute": compute(clip, devices),
     }
+
+
+def compute(clip: Clip, devices: int | None = None) -> dict[str, Any]:
+    """What the numbers were computed with; another device may round differently."""
+    sharing = clip.mesh.size if clip.mesh is not None else 1
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return {
+        "backend": jax.default_backend(),
+        "device_kind": jax.local_devices()[0].device_kind,
+        "device_count": devices or sharing,
+        "dtype": clip.dtype,
+        "matmul_precision": str(precision or "default"),
+    }
+
+
+def unused_settings(kind: str, results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stages in a run's config that had no part in it: a later one, or one done elsewhere."""
+    if "imported" in results:
+        return ("search", "train")
+    if kind == "search":
+        return ("train",)
+    return ("search",) if kind == "train" and results.get("search", "") is None else ()
 
 
 def write_results(path: Path, found: dict[str, Any]) -> None:
     """Writes results.json; a finished run that is started again keeps it, evaluations included."""
     if path.is_file():
         with contextlib.suppress(ValueError):  # damaged: written again
-            before = read_json(path)
-            if before | {"evaluations": None} == to_json(found) | {"evaluations": None}:
+            later = {"evaluations": None, "compute": None}  # nothing is computed again
+            if read_json(path) | later == to_json(found) | later:
                 return
     write_json(path, found)
 

@@ -35,7 +35,8 @@ class State(struct.PyTreeNode):
       params: {"prompts": .., "alphas": ..} of a supernet, {"prompts": ..} of chosen lengths.
       optimizer: the optimisers' states.
       lengths: of stage 2 {"image": (N,), "text": (N,)}; None with a supernet.
-      max_context_length: () limits a search to a smaller T than its arrays have; None for no limit.
+      max_context_length: () limits a supernet to a smaller T than its arrays have; None for no
+        limit.
     """
 
     step: jax.Array
@@ -107,10 +108,7 @@ def search_step(
     epoch = state.step // steps_per_epoch
 
     def seen_alphas(params: Params) -> Params:
-        alphas = anneal(params["alphas"], search, epoch)
-        if state.max_context_length is None:
-            return alphas
-        return limit_alphas(alphas, state.max_context_length)
+        return _within_limit(state, anneal(params["alphas"], search, epoch))
 
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         prompts = mixed(params["prompts"], seen_alphas(params))
@@ -146,7 +144,10 @@ def train_step(
     optimizer = train_optimizer(train, steps_per_epoch, alphas=mixture)
 
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        prompts = mixed(**params) if mixture else discrete(params["prompts"], state.lengths or {})
+        if state.lengths is None:
+            prompts = mixed(params["prompts"], _within_limit(state, params["alphas"]))
+        else:
+            prompts = discrete(params["prompts"], state.lengths)
         value, accuracy = _task_loss(clip, task, batch, prompts, train.distillation)
         return value, (value, accuracy)
 
@@ -209,6 +210,13 @@ def train_epoch(
 def step_key(state: State) -> jax.Array:
     """The random key of the step that comes next, whatever came before a resume."""
     return jax.random.fold_in(jax.random.wrap_key_data(state.rng), state.step)
+
+
+def _within_limit(state: State, alphas: Params) -> Params:
+    """Alphas without the candidates beyond ``state.max_context_length``."""
+    if state.max_context_length is None:
+        return alphas
+    return limit_alphas(alphas, state.max_context_length)
 
 
 def _task_loss(

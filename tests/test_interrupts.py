@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from dpl_jax import checkpoints
-from dpl_jax.ablate import search_members
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
 from dpl_jax.member_groups import Grouping, member_mesh
+from dpl_jax.member_stages import search_members
 from dpl_jax.members import Member, search_states
 from dpl_jax.order import train_order
 from dpl_jax.pool import Pool, load_pool

@@ -31,12 +31,10 @@ from dpl_jax.compare.report import plot
 from dpl_jax.compare.stages import (
     Bench,
     Stage,
-    chosen_lengths,
     make_bench,
     run_fit,
     run_search,
     run_train,
-    supernets,
 )
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, prompt_tokens
@@ -45,6 +43,7 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import encode, predict
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.logits import TowerPrompts, class_logits, discrete, mixed
+from dpl_jax.member_stages import chosen_lengths, finished_supernets
 from dpl_jax.members import Member
 from dpl_jax.pool import load_pool, pool_provenance, save_samples
 from dpl_jax.prompts import choose_lengths, inherit_rows
@@ -142,7 +141,7 @@ def _results(bench: Bench, known: Mapping[str, Entry]) -> dict[str, Any]:
         "epochs": budget,
         "max_context_length": bench.config.search.max_context_length,
         "methods": methods,
-    } | pool_provenance(bench.config, bench.searching)
+    } | pool_provenance(bench.config, bench.searching, bench.grouping.mesh.size)
 
 
 def _from_features(
@@ -182,6 +181,8 @@ def _hand_set(bench: Bench, name: str, lengths: Lengths | None) -> dict[Member, 
         member: _random_lengths(bench, member.seed) if lengths is None else lengths
         for member in bench.members
     }
+    # Nobody searched them, so there is no supernet to go on from.
+    bench = bench.with_settings("train", {"final": "discrete", "start": "random"})
     stage = run_train(_whole_budget(bench), name, given)
     return _discrete(bench, stage, given, stage.seconds)
 
@@ -191,7 +192,8 @@ def _searched(bench: Bench, name: str, entry: Searched) -> dict[Member, Contende
     bench = bench.with_settings("search", entry.search)
     label = "-".join(f"{field}={value}" for field, value in settings.items()).replace(".", "_")
     search = run_search(bench, f"search-{label or 'default'}")
-    lengths, nets = chosen_lengths(bench, search.outcomes), supernets(bench, search.outcomes)
+    lengths = chosen_lengths(bench.config, bench.searching, search.outcomes)
+    nets = finished_supernets(bench.config, search.outcomes)
     contenders = _finished(bench, name, entry, lengths, nets, search.seconds)
     return {
         member: each._replace(details={"lengths": lengths[member]} | _sureness(nets[member]))
@@ -215,7 +217,7 @@ def _finished(
     if entry.train is None:
         return _mixtures(bench, nets, seconds)
     bench = _whole_budget(bench) if entry.whole else bench.with_settings("train", entry.train)
-    stage = run_train(bench, name, lengths, nets if entry.train else None)
+    stage = run_train(bench, name, lengths, nets)
     both = seconds + stage.seconds if seconds is not None and stage.seconds is not None else None
     if bench.config.train.final == "mixture":
         nets = {member: found.params for member, found in stage.outcomes.items()}
@@ -224,7 +226,7 @@ def _finished(
 
 
 def _sureness(supernet: Params) -> dict[str, float]:
-    """Mean over the layers of the chosen lengths' softmax weight, and of the entropy in nats."""
+    """Mean over the layers of the likeliest length's softmax weight, and of the entropy in nats."""
     confidences = choose_lengths(supernet["alphas"])[1]
     return {
         "confidence": float(np.mean(np.concatenate(list(confidences.values())))),
@@ -290,7 +292,7 @@ def _random_lengths(bench: Bench, seed: int) -> Lengths:
     found = read_json(bench.run.path / "dpl.json")["seeds"][str(seed)]
     longest = bench.config.search.max_context_length
     layers = bench.training.inputs.clip.config.layers
-    return random_lengths(layers, longest, found["prompt_tokens"], seed)
+    return random_lengths(layers, longest, prompt_tokens(found["lengths"]), seed)
 
 
 def _frozen(bench: Bench) -> tuple[dict[int, Seen], Features]:

@@ -10,19 +10,15 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.ablate import search_members, train_members
 from dpl_jax.baselines import method as baselines
 from dpl_jax.configuration import Lengths
 from dpl_jax.fit import fit_members_epoch, fit_states
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
-from dpl_jax.members import (
-    Member,
-)
+from dpl_jax.member_stages import search_members, train_members
+from dpl_jax.members import Member
 from dpl_jax.pool import Pool
-from dpl_jax.relaxation import finished_alphas
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.selection import select_lengths
 from dpl_jax.steps import Metrics, Params, State
 
 Outcomes = dict[Member, Outcome]
@@ -80,33 +76,15 @@ def run_search(bench: Bench, stage: str) -> Stage:
     )
 
 
-def chosen_lengths(bench: Bench, searched: Outcomes) -> dict[Member, Lengths]:
-    """The lengths that each member's search comes to."""
-    inputs = bench.searching.inputs
-    assert inputs.val is not None  # they have searched with them
-    select = functools.partial(select_lengths, bench.config, inputs.clip, inputs.task, inputs.val)
-    rows = bench.searching.val
-    return {each: select(rows[each.seed], found.params) for each, found in searched.items()}
-
-
-def supernets(bench: Bench, searched: Outcomes) -> dict[Member, Params]:
-    """Each member's supernet, its alphas as the last epoch saw them."""
-    return {
-        member: found.params
-        | {"alphas": finished_alphas(found.params["alphas"], bench.config.search)}
-        for member, found in searched.items()
-    }
-
-
 def run_train(
     bench: Bench,
     stage: str,
     lengths: Mapping[Member, Lengths],
-    started: Mapping[Member, Params] | None = None,
+    supernets: Mapping[Member, Params] | None = None,
 ) -> Stage:
     """Stage 2 of all members with the lengths of each, or of their supernets."""
     run, config, pool, members = bench.run, bench.config, bench.training, bench.members
-    train = functools.partial(train_members, stage=stage, supernets=started)
+    train = functools.partial(train_members, stage=stage, supernets=supernets)
     return _timed(bench, stage, lambda: train(run, config, pool, members, lengths, bench.grouping))
 
 

@@ -15,6 +15,7 @@ from dpl_jax.table import Cell
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
 SPREAD = ("std", "half_width")
+FIELDS = (*PROVENANCE, "compute")
 OWN = ("seed", "sampled_files")  # of each run, even where there is only one
 Evaluation = Mapping[str, Any]  # of dpl_jax.evaluate.evaluate
 
@@ -74,13 +75,14 @@ def describe_runs(
       sampled files) with the runs' folders and the lengths.
     """
     results = [read_json(run / "results.json") for run in trainings]
+    fields = [name for name in FIELDS if all(name in each for each in results)]
     common = {
         name: results[0][name]
-        for name in PROVENANCE
+        for name in fields
         if name not in OWN and all(each[name] == results[0][name] for each in results)
     }
     rows = [
-        {name: each[name] for name in PROVENANCE if name not in common}
+        {name: each[name] for name in fields if name not in common}
         | {
             "search": searched.relative_to(workdir).as_posix(),
             "train": trained.relative_to(workdir).as_posix(),

@@ -60,6 +60,8 @@ def config(clip_folder: Path) -> ConfigDict:
     for stage in (config.search, config.train):
         stage.epochs = EPOCHS
         stage.prompts.learning_rate = 0.02
+    config.search.alphas.update({"b1": 0.6, "b2": 0.99})
+    config.train.prompt_scale = 0.05
     config.ablate.max_context_length = (2, 1)
     config.ablate.seeds = (1, 2)
     return config
