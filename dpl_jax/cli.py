@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 from absl import app, flags
@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from dpl_jax import machines
 from dpl_jax.compilation_cache import use_compilation_cache
+from dpl_jax.config import SHORTCUTS
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.interrupts import EXIT_CODES, end_on_sigterm
@@ -41,6 +42,12 @@ def define_config(default: str | None = None) -> flags.FlagHolder[ConfigDict]:
     if default:
         flags.set_default(holder, default)
     return holder
+
+
+def said_fields() -> set[str]:
+    """The config's fields that the command line names one by one, or by shortcuts of FILE:.."""
+    flag: Any = flags.FLAGS["config"]
+    return {*flag.override_values, *flag.parser.shortcut_fields}
 
 
 def define_workdir() -> flags.FlagHolder[str | None]:
@@ -125,6 +132,7 @@ def run(
     required: Sequence[str] = (),
     positional: str | None = None,
     others: str | None = None,
+    config_from: str | None = None,
 ) -> None:
     """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
 
@@ -135,6 +143,7 @@ def run(
       required: names of flags that must be given.
       positional: a flag whose value may also be given bare, without the flag's name.
       others: a flag that takes the next bare argument; one that is repeatable, all of them.
+      config_from: a flag with the folder of a run, whose config stands for a --config not given.
     """
     never_fail_to_print()
     end_on_sigterm()
@@ -143,15 +152,20 @@ def run(
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     flags.mark_flags_as_required(required)
     use_compilation_cache()
-    parse = functools.partial(_parse, positional=positional, others=others)
+    parse = functools.partial(_parse, positional=positional, others=others, config_from=config_from)
     app.run(lambda _: _call(main), flags_parser=parse)
 
 
 def _parse(
-    arguments: Sequence[str], positional: str | None = None, others: str | None = None
+    arguments: Sequence[str],
+    positional: str | None = None,
+    others: str | None = None,
+    config_from: str | None = None,
 ) -> Sequence[str]:
     """Parses flags and config; whatever is wrong with them becomes one message."""
     arguments = _with_names(_with_changes(arguments), positional, others)
+    if config_from is not None:
+        arguments = _with_config(arguments, config_from)
     with _one_message():
         try:
             rest: Sequence[str] = flags.FLAGS(arguments)
@@ -197,6 +211,25 @@ def _with_names(arguments: Sequence[str], positional: str | None, others: str | 
     return named
 
 
+def _with_config(arguments: Sequence[str], source: str) -> list[str]:
+    """Without a --config, that of the run which the flag --``source`` names."""
+    run = _given(arguments, source)
+    if run is None or _given(arguments, "config") is not None:
+        return list(arguments)
+    # First, for the config's fields are flags only once its file is read.
+    return [arguments[0], f"--config={Path(run) / 'config.json'}", *arguments[1:]]
+
+
+def _given(arguments: Sequence[str], flag: str) -> str | None:
+    """The value of ``--flag=VALUE`` or ``--flag VALUE``, the last one."""
+    value = None
+    for argument, following in itertools.pairwise((*arguments, "")):
+        name, equals, own = argument.partition("=")
+        if name in (f"--{flag}", f"-{flag}"):
+            value = own if equals else following
+    return value
+
+
 def _awaits_value(argument: str) -> bool:
     """Whether the next argument is its value, as in ``--output FILE``."""
     name = argument.lstrip("-")
@@ -211,7 +244,12 @@ class _Printable(logging.Formatter):
 
 
 class _ConfigFiles(flags.ArgumentParser):
+    def __init__(self) -> None:
+        self.shortcut_fields: set[str] = set()
+
     def parse(self, argument: str) -> ConfigDict:
+        names = {part.partition("=")[0] for part in argument.partition(":")[2].split(",")}
+        self.shortcut_fields = {field for name, field in SHORTCUTS.items() if name in names}
         return load_config(argument).lock()
 
 
@@ -219,7 +257,7 @@ def _words(error: BaseException) -> str:
     """The part of the flag libraries' messages that says what was wrong."""
     if error.args and isinstance(error.args[0], KeyError):  # wrapped by ml_collections
         return _words(error.args[0])
-    if isinstance(error.__context__, ConfigError):  # wrapped by absl
+    if isinstance(error.__context__, DplError):  # wrapped by absl
         return str(error.__context__)
     text = str(error.args[0]) if error.args else str(error)
     if field := re.search(r'Did you mean "(.+)" instead of "(.+)"', text):

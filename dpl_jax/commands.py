@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import runpy
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,34 @@ def command(name: str) -> str:
     if shipped("launch").parent == PACKAGE:
         return f"dpl-{name.replace('_', '-')}"
     return f"python launch/{name}.py"
+
+
+def command_line(name: str, **values: object) -> str:
+    """A command to paste into a shell as it stands, whatever folder it is in.
+
+    ``command_line("evaluate", run=Path("my run"))`` is ``/../python /../launch/evaluate.py
+    '--run=/../my run'``; where the package is installed, ``/../dpl-evaluate '--run=/../my run'``.
+
+    Args:
+      name: of the launcher.
+      **values: of its flags; a path is made absolute.
+    """
+    return " ".join([program(name), *(flag(name, value) for name, value in values.items())])
+
+
+def program(name: str) -> str:
+    """How to start a launcher from any folder, quoted for a shell."""
+    folder = shipped("launch")
+    if folder.parent != PACKAGE:
+        return shlex.join([sys.executable, str((folder / f"{name}.py").absolute())])
+    console = Path(sys.executable).with_name(command(name))
+    return shlex.quote(str(console) if console.is_file() else command(name))
+
+
+def flag(name: str, value: object) -> str:
+    """``--name=value``, quoted for a shell; a path is made absolute."""
+    value = value.absolute() if isinstance(value, Path) else value
+    return shlex.quote(f"--{name}={value}")
 
 
 def __getattr__(name: str) -> Callable[[], None]:

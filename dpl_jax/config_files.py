@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.commands import shipped
 from dpl_jax.errors import ConfigError
+from dpl_jax.saved_config import config_of_run
 
 
 def load_config(name: str) -> ConfigDict:
@@ -16,11 +17,15 @@ def load_config(name: str) -> ConfigDict:
 
     Args:
       name: a path; or ``digits``, ``digits.py`` or ``configs/digits.py`` for the config of that
-        name that comes with the package, where there is no such file.
+        name that comes with the package, where there is no such file. ``RUN/config.json`` has the
+        settings of a run, which are read and not executed.
 
     Raises:
       ConfigError: there is no such config, or the file holds none.
+      RunFolderError: a run's config.json is damaged.
     """
+    if Path(name).name == "config.json":
+        return config_of_run(Path(name).parent)
     file, colon, shortcuts = name.partition(":")
     return _execute(find_config(file), shortcuts if colon else None)
 

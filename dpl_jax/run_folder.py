@@ -237,7 +237,7 @@ def check_same_config(
     refused = {
         name: pair
         for name, pair in differences.items()
-        if not within(name, HARMLESS + harmless) and set(pair) != {None, NEW_FIELDS.get(name)}
+        if not within(name, HARMLESS + harmless) and not _is_of_before(name, *pair)
     }
     why, extended = "", f"{extends}.epochs"
     if extended in refused:
@@ -253,6 +253,11 @@ def check_same_config(
             f"{why}Resume with the same config, or choose another folder with --workdir."
         )
     return saved
+
+
+def _is_of_before(name: str, saved: Any, now: Any) -> bool:
+    """Whether a run of an older version lacks a field, and had what is its value now."""
+    return name in NEW_FIELDS and saved is None and now == NEW_FIELDS[name]
 
 
 def versions() -> dict[str, str]:

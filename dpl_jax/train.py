@@ -14,11 +14,13 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.model import Clip
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, read_lengths, save_lengths
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.feed import chunk_steps
+from dpl_jax.json_files import read_json
 from dpl_jax.loop import join_steps, run_epochs
 from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
@@ -27,8 +29,9 @@ from dpl_jax.order import steps_per_epoch, train_order
 from dpl_jax.prompts import Tree, inherit_rows, init_discrete
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name, write_results
+from dpl_jax.results import provenance, run_name, weights_sha256, write_results
 from dpl_jax.run_folder import RunFolder, open_run, read_config
+from dpl_jax.saved_config import search_of, with_search_of
 from dpl_jax.steps import (
     Metrics,
     Params,
@@ -44,7 +47,8 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     """Trains prompts, or resumes the training in ``workdir``.
 
     Args:
-      config: see :mod:`dpl_jax.config`.
+      config: see :mod:`dpl_jax.config`; its ``search`` counts for nothing where the lengths are a
+        search's, whose own settings are recorded.
       lengths_file: a search's configuration.json, or lengths written by hand. What starts from a
         supernet (``train.final``, ``train.start``) needs the former, in its search's folder.
       workdir: the run's folder; None makes a named one under ``runs/``.
@@ -55,10 +59,14 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
+    searched = search_of(lengths_file)
     config = with_absolute_paths(config)
+    config = config if searched is None else with_search_of(config, searched)
     inputs = load_inputs(config, hold_out=False, runs=[workdir, lengths_file.parent])
     lengths = read_lengths(lengths_file, inputs.clip.config)
     supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
+    if supernet is not None:
+        _check_same_clip(lengths_file.parent, inputs.clip)
     with open_run(
         workdir, "train", config, name=run_name(config), harmless=("search",), extends="train"
     ) as run:
@@ -72,7 +80,8 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
         trained = {
             "kind": "train",
             "lengths": lengths,
-            "lengths_file": lengths_file,
+            "lengths_file": lengths_file.absolute(),
+            "search": None if searched is None else searched.absolute(),
             "trained": last,
         }
         write_results(run.results, trained | provenance(config, inputs.clip, inputs.sampled))
@@ -100,6 +109,23 @@ def load_supernet(search: Path) -> Params:
             "not the folder of one. Give --search=RUN, the folder of a finished search."
         ) from error
     return params | {"alphas": alphas}
+
+
+def _check_same_clip(search: Path, clip: Clip) -> None:
+    """Raises ConfigError unless the search has learned its prompts for this very CLIP."""
+    try:
+        theirs, ours = read_json(search / "results.json")["clip"], weights_sha256(clip.folder)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigError(
+            f"{search} has no results.json that names its CLIP ({error}). Finish the search: its "
+            f"command, started again with --workdir={search}, goes on."
+        ) from error
+    if theirs["sha256"] != ours:
+        raise ConfigError(
+            f"The supernet in {search} was searched with the CLIP {theirs['path']} (weights' "
+            f"SHA-256 {theirs['sha256'][:16]}), and clip.path is {clip.source} ({ours[:16]}). "
+            "train.final=mixture and train.start=supernet need the same weights."
+        )
 
 
 def start_prompts(

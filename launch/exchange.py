@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.commands import command
+from dpl_jax.commands import command_line
 from dpl_jax.exchange.runs import export_run, import_lengths, import_run
 
 ACTION = flags.DEFINE_enum("action", None, ["import", "export"], "What to do; first, without --.")
@@ -39,11 +39,13 @@ def main() -> None:
         config, prompts = cli.need("config", CONFIG.value), Path(PROMPTS.value)
         alphas = Path(ALPHAS.value) if ALPHAS.value else None
         folder = import_run(config, prompts, WORKDIR.value, alphas, EPOCH.value, SWAPPED.value)
-        print(f"Imported: {folder}\nNext: {command('evaluate')} --run={folder}")
+        print(f"Imported: {folder}\nNext: {command_line('evaluate', run=folder)}")
     else:
-        source, output = cli.need("alphas", ALPHAS.value), cli.need("output", OUTPUT.value)
-        import_lengths(Path(source), Path(output), EPOCH.value, SWAPPED.value)
-        print(f"Next: {command('train')} --config=... --lengths={output}")
+        source = Path(cli.need("alphas", ALPHAS.value))
+        lengths = Path(cli.need("output", OUTPUT.value))
+        import_lengths(source, lengths, EPOCH.value, SWAPPED.value)
+        train = command_line("train", lengths=lengths)
+        print(f"Next, with a config of your choice in place of digits: {train} --config=digits")
 
 
 if __name__ == "__main__":

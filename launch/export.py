@@ -8,7 +8,7 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.classifier import Classifier
-from dpl_jax.commands import command
+from dpl_jax.commands import command_line
 from dpl_jax.export import export_folder
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)
@@ -29,7 +29,7 @@ def main() -> None:
         onnx=ONNX.value,
     )
     print(f"Exported to {out}")
-    print(f"Next: {command('predict')} {out} IMAGE_OR_FOLDER...")
+    print(f"Next: {command_line('serve', run=out)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ python launch/search.py --config=configs/digits.py --workdir=RUN
 """
 
 from dpl_jax import cli
-from dpl_jax.commands import command
+from dpl_jax.commands import command_line
 from dpl_jax.search import search
 
 CONFIG = cli.define_config()
@@ -17,7 +17,7 @@ def main() -> None:
     run = search(CONFIG.value, WORKDIR.value)
     print(f"Search finished: {run}/configuration.json")
     cli.tell_report(run)
-    print(f"Next: {command('train')} --config=... --search={run}")
+    print(f"Next: {command_line('train', search=run)}")
 
 
 if __name__ == "__main__":

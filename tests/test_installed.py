@@ -1,6 +1,7 @@
 """The wheel, installed into an environment of its own, works from an empty folder."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -86,8 +87,17 @@ def test_every_launcher_has_a_console_command():
 
 def test_the_commands_work_from_an_empty_folder(commands, tmp_path):
     config = ("--config=configs/digits.py:shots=1,T=2", "--config.search.epochs=1")
+    config = (*config, "--config.train.epochs=1")
     told = run(commands / "dpl-search", *config, "--workdir=RUN", cwd=tmp_path)
-    assert "Next: dpl-train --config=... --search=RUN" in told
+    (pasted,) = re.findall("^Next: (.*)$", told, re.MULTILINE)
+    (tmp_path / "elsewhere").mkdir()
+    told = run("sh", "-c", pasted, cwd=tmp_path / "elsewhere")
+    (trained,) = (tmp_path / "elsewhere" / "runs").iterdir()
+    assert (
+        read_json(trained / "configuration.json")["lengths"]
+        == (read_json(tmp_path / "RUN" / "configuration.json")["lengths"])
+    )
+    assert f"Next: {commands / 'dpl-evaluate'} --run={trained}\n" in told
     told = run(commands / "dpl-evaluate", "--run=RUN", cwd=tmp_path)
     results = read_json(tmp_path / "RUN" / "results.json")["evaluations"]["test"]
     assert f"{100 * results['dpl']['accuracy']:.2f}" in told

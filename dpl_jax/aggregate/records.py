@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from dpl_jax.json_files import read_json
-from dpl_jax.results import data_name
+from dpl_jax.results import data_name, unused_settings
 from dpl_jax.run_folder import HARMLESS
 from dpl_jax.table import Cell
 
@@ -171,7 +171,7 @@ def _record(
         "images": found.number,
         "method": found.method,
     }
-    ignored = (*IGNORED, "train") if kind == "search" else IGNORED
+    ignored = (*IGNORED, *unused_settings(kind, results))
     settings = flatten_dict(config.to_dict(), sep=".") | dict(found.settings)
     kept = {name: json.dumps(each) for name, each in settings.items() if not _in(name, ignored)}
     scores = {name: each for name, each in found.scores.items() if isinstance(each, float | int)}

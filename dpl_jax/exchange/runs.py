@@ -87,12 +87,13 @@ def import_run(
     check_config(config)
     clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     released, found = read_prompts(prompts, clip.config), None
-    imported: dict[str, Any] = {"prompts": {"file": prompts, "sha256": _sha256(prompts)}}
+    imported: dict[str, Any] = {"prompts": {"file": prompts.absolute(), "sha256": _sha256(prompts)}}
     if alphas is not None:
         epoch = last_epoch(alphas) if epoch is None else epoch
         found = read_alphas(alphas, epoch, swapped)
         sums = {tower: _sha256(p) for tower, p in alpha_files(alphas, epoch, swapped).items()}
-        imported["alphas"] = {"folder": alphas, "epoch": epoch, "swapped": swapped, "sha256": sums}
+        imported["alphas"] = {"folder": alphas.absolute(), "epoch": epoch}
+        imported["alphas"] |= {"swapped": swapped, "sha256": sums}
     check_pair(released, found, config, clip.config)
     kind = "search" if released.lengths is None else "train"
     full = load_dataset(config.data)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpl_jax.commands import command
+from dpl_jax.commands import flag, program
 from dpl_jax.config_files import load_shipped_config
 from dpl_jax.report.contents import Contents
 from dpl_jax.run_folder import config_differences
@@ -21,17 +20,17 @@ def commands(contents: Contents) -> list[list[str]]:
     found = []
     flags = config_flags(contents.config.to_dict())
     if imported := contents.results.get("imported"):
-        found.append([f"{command('exchange')} import", *flags, *_imported_flags(imported)])
+        found.append([f"{program('exchange')} import", *flags, *_imported_flags(imported)])
     elif contents.kind == "search":
-        found.append([command("search"), *flags])
+        found.append([program("search"), *flags])
     elif contents.kind == "train":
-        found.append([command("train"), *flags, _lengths_flag(contents)])
+        found.append([program("train"), *flags, _lengths_flag(contents)])
     own = contents.config.data.to_dict()
     for predictions in contents.predictions.values():
-        evaluation = [_flag("run", contents.path), _flag("split", predictions.split)]
+        evaluation = [flag("run", contents.path), flag("split", predictions.split)]
         if predictions.data != own:
             evaluation += config_flags({"data": dict(predictions.data)})
-        found.append([command("evaluate"), *evaluation])
+        found.append([program("evaluate"), *evaluation])
     return found
 
 
@@ -47,9 +46,9 @@ def config_flags(config: Mapping[str, Any]) -> list[str]:
     groups = {name: group for name, group in base.to_dict().items() if name in config}
     differences = config_differences(groups, config)
     return [
-        _flag("config", name),
+        flag("config", name),
         *(
-            _flag(f"config.{name}", value)
+            flag(f"config.{name}", value)
             for name, (default, value) in differences.items()
             if default is not None and value is not None and not name.startswith("ablate.")
         ),
@@ -60,17 +59,14 @@ def _lengths_flag(contents: Contents) -> str:
     """The lengths that a training used; what went on from a supernet needs the search of then."""
     train, given = contents.config.train, contents.results.get("lengths_file")
     if given and (train.get("final") == "mixture" or train.get("start") == "supernet"):
-        return _flag("search", Path(given).parent)
-    return _flag("lengths", contents.path / "configuration.json")
+        return flag("search", str(Path(given).parent))
+    return flag("lengths", contents.path / "configuration.json")
 
 
 def _imported_flags(imported: Mapping[str, Any]) -> list[str]:
     """The files that a run was taken over from."""
     alphas = imported.get("alphas", {})
-    flags = {"prompts": imported["prompts"]["file"], "alphas": alphas.get("folder")}
+    files = {"prompts": imported["prompts"]["file"], "alphas": alphas.get("folder")}
+    flags = {name: Path(file) for name, file in files.items() if file is not None}
     flags |= {name: alphas.get(name) for name in ("epoch", "swapped")}
-    return [_flag(name, value) for name, value in flags.items() if value is not None]
-
-
-def _flag(name: str, value: object) -> str:
-    return shlex.quote(f"--{name}={value}")
+    return [flag(name, value) for name, value in flags.items() if value is not None]

@@ -19,6 +19,7 @@ from dpl_jax.report.contents import KINDS, Contents, read_contents
 from dpl_jax.report.figures import report_style
 from dpl_jax.report.parts import Table
 from dpl_jax.report.sections import sections
+from dpl_jax.results import unused_settings
 from dpl_jax.run_folder import config_differences
 from dpl_jax.run_links import refuse_links
 
@@ -71,8 +72,8 @@ def render(contents: Contents) -> str:
         summary=summary(contents),
         tiles=tiles(contents),
         sections=parts,
-        changed=changed_settings(contents.config.to_dict()),
-        groups=settings(contents.config.to_dict()),
+        changed=changed_settings(used_settings(contents)),
+        groups=settings(used_settings(contents)),
         versions=contents.versions,
         commands=[" \\\n    ".join(map(printable, parts)) for parts in commands(contents)],
     )
@@ -143,6 +144,12 @@ def mean_confidence(contents: Contents) -> float | None:
         for layer, length in enumerate(lengths)
     ]
     return sum(weights) / len(weights) if weights else None
+
+
+def used_settings(contents: Contents) -> dict[str, Any]:
+    """The config without the groups that had no part in the run."""
+    unused = ("ablate", "compare", *unused_settings(contents.kind, contents.results))
+    return {name: own for name, own in contents.config.to_dict().items() if name not in unused}
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -31,9 +31,10 @@ def parse(parts: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any, 
     for name in ("lengths", "search", "run", "split", "workdir"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     python, launcher, *arguments = shlex.split(" ".join(parts))
-    assert python == "python" and (ROOT / launcher).is_file()
+    assert python == sys.executable and Path(launcher).is_file()
     monkeypatch.setattr(sys, "argv", [launcher, *arguments])  # where ml_collections looks
     values(sys.argv)
+    launcher = str(Path(launcher).relative_to(ROOT))
     return launcher, to_json(holder.value.to_dict()) if holder.value else None, values
 
 
@@ -72,7 +73,8 @@ def test_the_command_has_the_config_of_the_run(
 def test_only_what_differs_is_in_the_command(tmp_path: Path) -> None:
     open_run(tmp_path / "run", "search", digits.get_config("seed=9")).close()
     (parts,) = commands.commands(read_contents(tmp_path / "run"))
-    assert parts == ["python launch/search.py", "--config=digits", "--config.seed=9"]
+    program = shlex.join([sys.executable, str(ROOT / "launch" / "search.py")])
+    assert parts == [program, "--config=digits", "--config.seed=9"]
 
 
 def test_a_training_uses_its_own_lengths_and_is_evaluated_again(

@@ -189,6 +189,19 @@ def test_settings_that_differ_are_listed_first(searched: Path) -> None:
     assert "learning_rate" not in changed and "search.alphas.learning_rate 0.0035" in text
 
 
+def test_settings_of_a_stage_without_part_in_the_run_are_not_shown(
+    searched: Path, trained: Path
+) -> None:
+    text = Page(write_report(searched)).sections["configuration"]
+    assert "search.epochs" in text and "train.epochs" not in text and "ablate.seeds" not in text
+    text = Page(write_report(trained)).sections["configuration"]
+    assert "search.epochs" in text and "train.epochs" in text
+    results = read_json(trained / "results.json")
+    write_json(trained / "results.json", results | {"search": None})  # lengths set by hand
+    text = Page(write_report(trained)).sections["configuration"]
+    assert "search.epochs" not in text and "train.epochs" in text
+
+
 def test_what_is_no_run_or_damaged_is_named(searched: Path, tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run folder"):
         write_report(tmp_path)
