@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -102,9 +104,16 @@ def undecodable(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        try:
-            raw = f"its bytes are {os.fsencode(name)!r}"
-        except UnicodeEncodeError:
-            raw = "it has half a character, a lone surrogate"
-        return f"The class name {name!a} is not UTF-8 text that CLIP could read ({raw})"
+        return f"The class name {name!a} is not UTF-8 text that CLIP could read ({_why(name)})"
     return ""
+
+
+def _why(name: str) -> str:
+    try:
+        raw = os.fsencode(name)
+    except UnicodeEncodeError:
+        return "it has half a character, a lone surrogate"
+    with contextlib.suppress(UnicodeDecodeError):
+        raw.decode()
+        return f"Python takes it for {sys.getfilesystemencoding()} here; set PYTHONUTF8=1"
+    return f"its bytes are {raw!r}"

@@ -10,7 +10,7 @@ from flax import struct
 from jax.sharding import Mesh
 
 from dpl_jax.clip import open_clip
-from dpl_jax.clip.config import ClipConfig, read_config
+from dpl_jax.clip.config import ClipConfig, TextConfig, read_config
 from dpl_jax.clip.names import to_hub_id
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import Params, load_params
@@ -19,17 +19,20 @@ from dpl_jax.errors import ConfigError, WeightsNotFoundError
 TINY_CLIP = "tiny"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip"
 # What a CLIP consists of; the weights come as one file or several with an index.
-FILES = (
+TEXT_FILES = (
     "config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
     "vocab.json",
     "merges.txt",
     "tokenizer*.json",
     "special_tokens_map.json",
+    open_clip.CONFIG,
+)
+FILES = (
+    *TEXT_FILES,
+    "model*.safetensors",
+    "model.safetensors.index.json",
     "preprocessor_config.json",
     "processor_config.json",
-    open_clip.CONFIG,
 )
 
 
@@ -87,21 +90,35 @@ def load_clip(
         raise ConfigError(f"dtype is {dtype!r}; the towers compute in float32 or bfloat16.")
     folder = find_folder(str(path_or_hub_id), revision)
     config = _read_sizes(folder)
-    text = config.text
     return Clip(
         params=load_params(folder, config),
         config=config,
         dtype=dtype,
-        tokenizer=Tokenizer(
-            str(folder), text.max_position_embeddings, text.vocab_size, text.eos_token_id
-        ),
+        tokenizer=_tokenizer(folder, config.text),
         source=str(path_or_hub_id),
         folder=str(folder),
     )
 
 
-def find_folder(path_or_hub_id: str, revision: str | None = None) -> Path:
-    """The local folder of a CLIP, downloaded from the hub when it is not one already."""
+def load_tokenizer(path_or_hub_id: str | Path, revision: str | None = None) -> Tokenizer:
+    """The tokenizer of a CLIP alone, for which no weights are downloaded.
+
+    Raises:
+      WeightsNotFoundError: as :func:`load_clip`.
+      WeightsError: when its config is damaged; the tokenizer's files are read at the first use.
+    """
+    folder = find_folder(str(path_or_hub_id), revision, TEXT_FILES)
+    return _tokenizer(folder, _read_sizes(folder).text)
+
+
+def _tokenizer(folder: Path, text: TextConfig) -> Tokenizer:
+    return Tokenizer(str(folder), text.max_position_embeddings, text.vocab_size, text.eos_token_id)
+
+
+def find_folder(
+    path_or_hub_id: str, revision: str | None = None, files: Sequence[str] = FILES
+) -> Path:
+    """The local folder of a CLIP; its ``files`` are downloaded when it is not one already."""
     if path_or_hub_id == TINY_CLIP:
         return TINY_CLIP_FOLDER
     path = Path(path_or_hub_id).expanduser()
@@ -114,7 +131,7 @@ def find_folder(path_or_hub_id: str, revision: str | None = None) -> Path:
             "(config.json, model.safetensors, tokenizer), a hub id, a short name such as "
             'ViT-B/16, or "tiny".'
         )
-    return _download(hub_id, revision)
+    return _download(hub_id, revision, files)
 
 
 def _read_sizes(folder: Path) -> ClipConfig:
@@ -133,16 +150,17 @@ def _read_sizes(folder: Path) -> ClipConfig:
     )
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
+def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     def get(*patterns: str) -> Path:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=[*patterns]))
 
     try:
-        folder = get(*FILES)
+        folder = get(*files)
         # Many repositories hold the weights in both formats: one is enough.
-        return get(*FILES, *open_clip.WEIGHTS) if open_clip.is_open_clip(folder) else folder
+        weights = open_clip.WEIGHTS if files is FILES and open_clip.is_open_clip(folder) else ()
+        return get(*files, *weights) if weights else folder
     except Exception as error:  # the hub's client raises many kinds for one situation
         raise WeightsNotFoundError(
             f"{hub_id} (revision {revision or 'main'}) is neither a folder, nor in the local "

@@ -3,7 +3,8 @@
     python -m dpl_jax.data check --config=configs/caltech101.py --config.data.root=DIR
 
 lists what was found, what is missing, images that cannot be read, and the numbers of classes and
-images against those of the complete dataset. Exits with 1 when an image cannot be used.
+images against those of the complete dataset, and shows the texts of the first classes. Exits with 1
+when an image cannot be used, or when a text is too long for the config's CLIP or two are one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.data.check import check, print_report
+from dpl_jax.data.class_texts import check_texts
 from dpl_jax.data.load import check_test_images, load_dataset, remarks
 from dpl_jax.printable import printable
 
@@ -27,7 +29,8 @@ def main() -> None:
     dataset = load_dataset(data)
     report = check(dataset, read=READ.value, max_pixels=data.max_pixels, workers=data.workers)
     print_report(report)
-    for remark in remarks(dataset, data):
+    unchecked = check_texts(dataset, CONFIG.value.clip)
+    for remark in (*remarks(dataset, data), *filter(None, [unchecked])):
         print(f"Note: {printable(remark)}")
     if dataset.train:  # a variant of ImageNet has test images alone
         check_test_images(dataset)

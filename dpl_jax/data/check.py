@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dpl_jax.data.class_texts import first_texts
 from dpl_jax.data.coop.expected import EXPECTED
 from dpl_jax.data.decode import thread_count
 from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Dataset, Item
+from dpl_jax.printable import printable
 from dpl_jax.table import print_table
 
 LISTED = 20  # so many problems are printed; the others are counted
@@ -93,6 +95,7 @@ def print_report(report: Report) -> None:
     expected = report.expected_classes
     print(f"{dataset.name}: {len(dataset.classnames)} classes{_expected(expected)}")
     print(f'split: {dataset.split}; template: "{dataset.template}"')
+    print(printable(f"texts: {first_texts(dataset)}"))
     columns = ["split", "images", "expected", "a class", "missing", "unreadable"]
     rows = [
         [name, s.images, s.expected, _range(s), len(s.missing), len(s.unreadable)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import os
 import random
@@ -27,6 +26,7 @@ from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.json_files import read_json
+from dpl_jax.once import warn_once
 
 CLASSNAMES_FILE = "classnames.json"  # {"folder": "class name"}, for the folders it names
 DRAWN = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}"
@@ -63,7 +63,7 @@ def read_folder(root: str, labels: str = "", own_split: Path | None = None) -> D
         return _read_list(base, labels)
     layout = find_layout(base)
     for note in layout.notes:
-        _warn_once(note)
+        warn_once(log, note)
     if layout.splits:
         given = _read_given_splits(base, layout)
         return _count_unread(base, _dataset(base, given, layout.in_words(), built=False))
@@ -78,14 +78,8 @@ def _count_unread(base: Path, dataset: Dataset) -> Dataset:
     folders = sorted({item.name.rpartition("/")[0] for item in items})
     found = sum((unread(base / folder) for folder in folders), Unread())
     if found.total:
-        _warn_once(found.in_words(base))
+        warn_once(log, found.in_words(base))
     return dataclasses.replace(dataset, passed_over=found.total)
-
-
-@functools.cache
-def _warn_once(note: str) -> None:
-    """A command may list its images several times, for the run and for the report."""
-    log.warning(note)
 
 
 def read_classnames(base: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -159,9 +153,10 @@ def _read_list(base: Path, labels: str) -> Dataset:
     found = read_label_list(base, labels)
     names = read_classnames(base, found.classes)
     if all(name.isdecimal() for name in names.values()):
-        _warn_once(
+        warn_once(
+            log,
             f'The labels in {labels} are numbers, so that the text of a class is "a photo of a '
-            f'3."; give names in {base / CLASSNAMES_FILE}: {{"3": "tabby cat"}}.'
+            f'3."; give names in {base / CLASSNAMES_FILE}: {{"3": "tabby cat"}}.',
         )
     numbers = {label: number for number, label in enumerate(found.classes)}
     splits = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from dpl_jax.data.class_texts import name_remarks
 from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
 from dpl_jax.data.digits import read_digits
 from dpl_jax.data.errors import DataError
@@ -89,7 +90,7 @@ def check_test_images(dataset: Dataset) -> None:
 
 
 def remarks(dataset: Dataset, data: ConfigDict) -> list[str]:
-    """What will limit a run on the dataset, a sentence each: classes with few or no images."""
+    """What will limit a run, a sentence each: classes with few or no images, or odd names."""
     said = []
     short = short_classes(dataset.train, data.shots) if dataset.train else ""
     if short and not data.allow_fewer_shots:
@@ -97,7 +98,15 @@ def remarks(dataset: Dataset, data: ConfigDict) -> list[str]:
             f"data.shots is {data.shots}, more training images than some classes have: {short}. "
             "Set --config.data.shots to fewer, or --config.data.allow_fewer_shots=true."
         )
-    return said + _untested(dataset)
+    return said + _untested(dataset) + _name_remarks(dataset, data)
+
+
+def _name_remarks(dataset: Dataset, data: ConfigDict) -> list[str]:
+    """Of one's own images alone: the names of the other datasets are the published ones."""
+    numbers = data.get("labels", "") and all(map(str.isdecimal, dataset.classnames))
+    if data.name != "folder" or numbers:  # of numbers in a list its reader tells
+        return []
+    return name_remarks(dataset)
 
 
 def _untested(dataset: Dataset) -> list[str]:
@@ -121,7 +130,8 @@ def tell(dataset: Dataset, config: ConfigDict) -> None:
         f"{data.root}: {dataset.split}. {len(dataset.classnames)} classes, {counts} "
         f"{len(dataset.test)} test images."
     )
-    for remark in _untested(dataset):  # too few images for the shots are an error right after
+    # Too few images for the shots are an error right after.
+    for remark in (*_untested(dataset), *_name_remarks(dataset, data)):
         _say_once(remark)
 
 

@@ -1,12 +1,18 @@
+import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from dpl_jax.data.check import check, print_report
-from dpl_jax.data.load import load_dataset
+from dpl_jax.data.class_texts import check_texts, name_remarks
+from dpl_jax.data.load import load_dataset, remarks, tell
+from dpl_jax.data.split import Item, build_dataset
+from dpl_jax.errors import ConfigError, TextTooLongError
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,9 +71,9 @@ def test_the_sizes_are_compared_with_the_complete_dataset(
     assert "not the complete dataset" in capsys.readouterr().out
 
 
-def run_command(*arguments):
+def run_command(*arguments, env=None):
     command = [sys.executable, "-m", "dpl_jax.data", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=env)
 
 
 def test_the_command_passes_on_real_caltech101(data_root):
@@ -88,3 +94,68 @@ def test_without_a_command_its_use_is_told():
     done = run_command()
     assert done.returncode == 1
     assert "usage: python -m dpl_jax.data check" in done.stderr
+
+
+def test_the_command_shows_texts_whatever_the_output_can_hold(tmp_path, write_image):
+    for name in ("SeaLake", "\u732b", "class 7"):
+        for number in range(4):
+            write_image(tmp_path / name / f"{number}.png")
+    done = run_command(
+        *("check", "--config=configs/folder.py:shots=1", "--config.clip.path=tiny"),
+        f"--config.data.root={tmp_path}",
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0, done.stderr
+    texts = 'texts: "a photo of a SeaLake.", "a photo of a class 7.", "a photo of a \\u732b."'
+    assert texts in done.stdout
+    assert "1 of 3 class names have joined words (CamelCase): SeaLake. CLIP reads" in done.stdout
+    assert 'classnames.json, such as {"SeaLake": "sea lake"}' in done.stdout
+    assert "1 of 3 class names have digits: class 7." in done.stdout
+    assert "could not be checked" not in done.stdout and "split file" not in done.stderr
+
+
+def data_of(names, template="a photo of a {}."):
+    items = [Item(Path("x"), label, name, f"{label}.png") for label, name in enumerate(names)]
+    return build_dataset("folder", train=items, val=[], test=[], template=template)
+
+
+def test_texts_that_the_tokenizer_refuses_are_refused():
+    clip = ConfigDict({"path": "tiny", "revision": ""})
+    assert check_texts(data_of(["cat", "dog"]), clip) == ""
+    with pytest.raises(TextTooLongError, match=r"class 'very.*' has .* tokens"):
+        check_texts(data_of(["cat", "very " * 90]), clip)
+    same = dataclasses.replace(data_of(["cat", "dog"]), classnames=("Cat", "cat"))
+    with pytest.raises(ConfigError, match="'Cat' and 'cat' are one text"):
+        check_texts(same, clip)
+    assert check_texts(dataclasses.replace(same, same_names=True), clip) == ""
+
+
+def test_without_a_tokenizer_the_check_says_so(tmp_path):
+    for place in (tmp_path, tmp_path / "gone"):
+        said = check_texts(data_of(["cat"]), ConfigDict({"path": str(place), "revision": ""}))
+        assert "could not be checked" in said and str(place) in said
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["cat", "sea lake", "猫", "ÉCLAIR", "USA", "Cat"], []),
+        (["SeaLake", "cat"], ['1 of 2.*CamelCase.*SeaLake.*{"SeaLake": "sea lake"}']),
+        (["HTMLPage", "cat"], ['{"HTMLPage": "html page"}']),
+        (["001.Black_footed_Albatross", "b2"], ['2 of 2.*digits.*"black footed albatross"']),
+        (["n0123", "Type2Car"], ["1 of 2.*CamelCase.*Type2Car", '2 of 2.*"tabby cat"']),
+    ],
+)
+def test_names_that_clip_may_not_understand_are_told(names, expected):
+    found = name_remarks(data_of(names))
+    assert len(found) == len(expected)
+    assert all(re.search(one, said) for one, said in zip(expected, found, strict=True)), found
+
+
+def test_a_run_tells_of_names_once_and_of_published_ones_never(data_config, capsys):
+    dataset = data_of(["ToldOnce", "cat"])
+    config = ConfigDict({"data": data_config(name="folder", root="x"), "progress": "plain"})
+    for _ in range(3):
+        tell(dataset, config)
+    assert capsys.readouterr().err.count("ToldOnce") == 2  # the name, and the better one
+    assert not remarks(dataset, data_config(name="dtd", shots=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import unicodedata
@@ -16,7 +17,8 @@ from dpl_jax.class_names import class_ids, spoken
 from dpl_jax.data.coop.split_file import inside_path, read_split
 from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
-from dpl_jax.data.split import Item, build_dataset, check_unique_names, save_lists
+from dpl_jax.data.own_split import save_lists
+from dpl_jax.data.split import Item, build_dataset, check_unique_names
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError, TextTooLongError
 from dpl_jax.input_checks import check_classnames
@@ -129,7 +131,7 @@ def round_trip(folder: Path, names: list[str], files: list[str]) -> None:
         for label, (name, file) in enumerate(zip(names, files, strict=True))
     ]
     written = build_dataset("mine", train=items, val=[], test=[], template="{}", split_built=True)
-    save_lists(folder, written, written)
+    save_lists(folder, written, dataclasses.replace(written, train=()))
     found = read_split(folder / "split.json", folder)
     rows = [(item.name, item.label, item.classname) for item in found.train]
     assert rows == [(item.name, item.label, item.classname) for item in items]

@@ -7,11 +7,12 @@ import logging
 
 import matplotlib
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from dpl_jax import cli
 from dpl_jax.plots import save_plot
-from dpl_jax.printable import printable
+from dpl_jax.printable import never_fail_to_print, printable
 from dpl_jax.table import markdown_table, print_table, text_table
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]<script>alert(1)</script> {{7*7}} $\\frac{$"
@@ -55,3 +56,23 @@ def test_a_dollar_sign_in_a_plot_is_no_formula(tmp_path):
         save_plot(figure, tmp_path / "x")
     svg = (tmp_path / "x.svg").read_text()
     assert "<script>" not in svg and "$\\frac{$" in svg
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_output_never_ends_of_its_encoding(monkeypatch, encoding):
+    names = "\u732b, caf\u00e9, m\u200cn, \U0001f469\u200d\U0001f680, \udce9"
+    files = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    monkeypatch.setattr("sys.stdout", files[0])
+    monkeypatch.setattr("sys.stderr", files[1])
+    never_fail_to_print()
+    for file in files:
+        print(names, file=file, flush=True)
+        written = file.buffer.getvalue().decode(encoding).rstrip("\n")
+        assert written == names.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def test_signs_of_ordinary_text_stay_as_they_are():
+    for name in ("m\u200cn", "a\u00a0b", "\U0001f469\u200d\U0001f680", "\u05e9\u200f", "\u3000"):
+        assert printable(name) == name
+    for sign in ("\x1b", "\x07", "\x7f", "\x9b", "\u202e", "\u2066", "\udce9", "\n"):
+        assert printable(f"a{sign}b") == "a\N{REPLACEMENT CHARACTER}b"

@@ -12,6 +12,7 @@ from pathlib import Path
 from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.image_files import is_image, is_system_file, is_system_folder
 from dpl_jax.data.split import Item
+from dpl_jax.once import warn_once
 
 # CoOp seeds the split with the run's seed, so that its test set would change with it; here the
 # seed is fixed. Either way it is not the split of the published numbers.
@@ -140,11 +141,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _report(splits: Splits) -> None:
-    log.warning(
-        "CoOp's split file is missing: built %d train, %d val and %d test images as CoOp does, "
-        "with the fixed seed %d. Accuracies are not comparable with published ones.",
-        len(splits.train),
-        len(splits.val),
-        len(splits.test),
-        SPLIT_SEED,
+    counts = f"{len(splits.train)} train, {len(splits.val)} val and {len(splits.test)} test images"
+    warn_once(
+        log,
+        f"CoOp's split file is missing: built {counts} as CoOp does, with the fixed seed "
+        f"{SPLIT_SEED}. Accuracies are not comparable with published ones.",
     )
