@@ -31,6 +31,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEADER_BYTES = 1 << 18  # of a JPEG, in which its metadata are looked at first
+JPEG_HEADER_BYTES = 8 << 20  # Pillow reads what fills up a longer one byte by byte
 EXIF_BYTES = 1 << 20  # a segment has 64 KiB; Pillow puts many together in quadratic time
 EXIF, XMP = "exif", ("XML:com.adobe.xmp", "xmp")
 
@@ -60,10 +61,11 @@ def open_image(file: BinaryIO) -> tuple[PIL.Image.Image, int | None]:
 def _open_jpeg(file: BinaryIO) -> PIL.Image.Image:
     data = file.read(HEADER_BYTES)
     header = tags.read_jpeg_header(data)
-    if header.end > len(data) - 4:
+    if data[header.end : header.end + 2] != tags.SCAN:  # its header is longer
         data += file.read()
         header = tags.read_jpeg_header(data)
-    is_overloaded = len(header.exif) > EXIF_BYTES or tags.is_overloaded(header.exif)
+    is_long = len(header.exif) > EXIF_BYTES or header.end > JPEG_HEADER_BYTES
+    is_overloaded = is_long or tags.is_overloaded(header.exif)
     image, is_cleaned = _open_or_clean(file, tags.clean_jpeg, is_overloaded)
     if is_cleaned:
         image.info |= {EXIF: header.exif, "xmp": header.xmp}

@@ -20,7 +20,8 @@ KINDS |= {11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 PIXEL_TAGS = {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320}
 PIXEL_TAGS |= {322, 323, 324, 325, 332, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532}
 SPARE = 1 << 20  # bytes of values, besides four times the file, that are no reason for suspicion
-FILL = re.compile(rb"\xff+")
+SCAN = b"\xff\xda"
+FILL = re.compile(rb"[\xff\0]*\xff")  # before a marker, as decoders skip it
 PNG_KEPT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf")
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
@@ -145,9 +146,8 @@ class JpegHeader(NamedTuple):
 def read_jpeg_header(data: bytes) -> JpegHeader:
     """Reads the segments of a JPEG up to its first scan."""
     exif, xmp, kept, place = [], b"", [], 2
-    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
-        fill = FILL.match(data, place)
-        place = fill.end() - 1 if fill else place
+    while fill := FILL.match(data, place):
+        place = fill.end() - 1
         marker = data[place + 1] if place + 1 < len(data) else 0xDA
         if marker == 0xDA:
             break

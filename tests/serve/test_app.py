@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 import re
 import sys
 
@@ -18,6 +19,7 @@ from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, pat
 from dpl_jax.serve.answer import coloured
 from dpl_jax.serve.app import make_app
 from dpl_jax.serve.server import listen, names, serve
+from tests.data import metadata
 from tests.serve.conftest import HOSTILE
 
 PNG = {"content-type": "image/png"}
@@ -137,3 +139,14 @@ def test_without_its_packages_the_page_says_what_to_install(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"uvicorn.*dpl_jax\[serve\]"):
         serve(runs["image"])
+
+
+def test_a_photo_with_odd_tags_is_classified(classifier):
+    """A turn, beside a resolution that is a text and a maker that is a number."""
+    stream = random.Random(0)
+    for kind in ("JPEG", "WEBP", "TIFF", "PNG"):
+        for _ in range(2):
+            content, _ = metadata.encoded(kind, stream)
+            answer = client(classifier).post("/predict", content=content, headers=PNG)
+            assert answer.status_code == 200, (kind, answer.text)
+            assert answer.json()["classes"]
