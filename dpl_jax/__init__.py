@@ -28,7 +28,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is asked for: JAX takes seconds, and a process that decodes images needs none."""
+    """Imports what is asked for: JAX takes seconds, and decoding images needs none."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"dpl_jax.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,12 @@ RUN = flags.DEFINE_string(
     "run", None, "Folder of a finished run, or of an exported one.", required=True
 )
 CLIP = flags.DEFINE_string("clip", None, "Its CLIP, where it is not found: a folder or a hub id.")
-HOST = flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; there is no password.")
+HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen on; others than loopback need --allowed_hosts."
+)
+ALLOWED_HOSTS = flags.DEFINE_list(
+    "allowed_hosts", [], "Names by which browsers may call the page: photos.lan,192.0.2.7"
+)
 PORT = flags.DEFINE_integer("port", 8000, "Port to listen on; 0 for any that is free.")
 MAX_UPLOAD_MB = flags.DEFINE_float("max_upload_mb", 20.0, "Larger files are refused.")
 
@@ -25,6 +30,7 @@ def main() -> None:
         port=PORT.value,
         max_upload_mb=MAX_UPLOAD_MB.value,
         clip=CLIP.value,
+        allowed_hosts=ALLOWED_HOSTS.value,
     )
 
 

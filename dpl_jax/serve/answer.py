@@ -13,8 +13,6 @@ import numpy as np
 import PIL.Image
 
 from dpl_jax.classifier import Classifier
-from dpl_jax.data.images import read_image
-from dpl_jax.data.split import Item
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, patch_map
 from dpl_jax.printable import printable
@@ -25,36 +23,19 @@ MOST_CLASSES = 1000
 COLOURS = "plasma"
 
 
-class Upload:
-    """An uploaded file, as a record that images are read from."""
-
-    def __init__(self, data: bytes) -> None:
-        """The bytes of the file."""
-        self._data = data
-
-    def read(self) -> bytes:
-        """The bytes of the encoded image."""
-        return self._data
-
-
-def answer(classifier: Classifier, data: bytes) -> dict[str, Any]:
+def answer(classifier: Classifier, image: PIL.Image.Image) -> dict[str, Any]:
     """Classifies one uploaded image.
 
     Args:
       classifier: of the run.
-      data: of an image file.
+      image: upright RGB.
 
     Returns:
       ``{"classes": [{"name": .., "probability": ..}, ..], "image": .., "map": .., "share": ..}``:
       the likeliest classes first (at most 1000); the square that the model sees and a transparent
       map over it as data URIs; the mean share of attention that goes to the prompts (0 to 1), or
       None for map and share where no layer of the image tower has prompts.
-
-    Raises:
-      UnreadableImageError: when it is no image, damaged or too large.
     """
-    item = Item(Upload(data), label=0, classname="", name="The file")
-    image = read_image(item, max_pixels=MAX_PIXELS, advice="")
     pixels = resize_and_crop(image, classifier.preprocessing)
     probabilities = classifier.probabilities(pixels[None])[0]  # (C,)
     order = np.argsort(-probabilities, kind="stable")[:MOST_CLASSES]

@@ -6,8 +6,9 @@ site cannot send that here without asking first (CORS), and is never allowed to.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,80 +17,101 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import DplError
 from dpl_jax.printable import printable
-from dpl_jax.serve.answer import answer
+from dpl_jax.serve.access import Guard, SafeHeaders
+from dpl_jax.serve.answer import MAX_PIXELS, answer
+from dpl_jax.serve.decoding import Decoders
+from dpl_jax.serve.uploads import BUSY, MB, MEDIA_TYPES, UploadError, Uploads
 
-MB = 2**20
-MEDIA_TYPES = {f"image/{kind}" for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff")}
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript"}
-HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
-
-
-class UploadError(Exception):
-    """An upload that is refused; ``status`` is that of HTTP."""
-
-    def __init__(self, status: int, message: str) -> None:
-        """The message is shown to the user."""
-        super().__init__(message)
-        self.status = status
+# Whole files that wait for the one that is being classified, and bytes of unfinished ones.
+MOST_WAITING, MOST_PENDING = 16, 256 * MB
+RETRY_SECONDS = 2
 
 
 def make_app(
-    classifier: Classifier, name: str, *, hosts: Sequence[str], max_upload_mb: float
-) -> Starlette:
+    classifier: Classifier,
+    name: str,
+    *,
+    hosts: Sequence[str],
+    max_upload_mb: float,
+    token: str | None = None,
+    decoders: Decoders | None = None,
+    most_waiting: int = MOST_WAITING,
+    most_pending: int = MOST_PENDING,
+) -> ASGIApp:
     """The application; the classifier answers one image at a time.
 
     Args:
       classifier: of the run.
       name: of the run, for the page.
-      hosts: what the Host header may say; "*" for anything.
-      max_upload_mb: larger files are refused before they are read to the end.
+      hosts: what the Host header may say.
+      max_upload_mb: larger files are refused before they are read.
+      token: what clients have to know; None where only this machine reaches the server.
+      decoders: processes that decode; they are closed when the application ends.
+      most_waiting: whole files that may wait for an answer; more get status 503.
+      most_pending: bytes of unfinished files; beyond them the oldest gets status 503.
     """
     page = render_page(classifier, name, max_upload_mb)
     turn = threading.Lock()
+    decoders = decoders or Decoders(MAX_PIXELS)
+    uploads = Uploads(int(max_upload_mb * MB), most_pending)
+    waiting = 0
 
     def classify(data: bytes) -> dict[str, Any]:
+        image = decoders.decode(data)
         with turn:
-            return answer(classifier, data)
+            return answer(classifier, image)
 
     async def show(request: Request) -> Response:
         return HTMLResponse(page)
 
+    async def wait(data: bytes) -> dict[str, Any]:
+        nonlocal waiting
+        if waiting >= most_waiting:
+            raise UploadError(503, BUSY)
+        waiting += 1
+        try:
+            return await run_in_threadpool(classify, data)
+        finally:
+            waiting -= 1
+
     async def predict(request: Request) -> Response:
         try:
-            data = await read_body(request, int(max_upload_mb * MB))
-            return JSONResponse(await run_in_threadpool(classify, data))
+            return JSONResponse(await wait(await uploads.read(request)))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to see it
         except UploadError as error:
-            return JSONResponse({"error": str(error)}, status_code=error.status)
+            headers = {"retry-after": str(RETRY_SECONDS)} if error.status == 503 else None
+            return JSONResponse({"error": str(error)}, error.status, headers)
         except DplError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
 
-    return Starlette(
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        with contextlib.closing(decoders):
+            yield
+
+    app = Starlette(
         routes=[
             Route("/", show),
             Route("/predict", predict, methods=["POST"]),
             *(Route(f"/{file}", _asset(file, kind)) for file, kind in ASSETS.items()),
         ],
         middleware=[
-            Middleware(SafeHeaders),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(Guard, token=token),
         ],
+        lifespan=lifespan,
     )
+    return SafeHeaders(app)  # around Starlette's own answer to errors, too
 
 
 def render_page(classifier: Classifier, name: str, max_upload_mb: float) -> str:
@@ -108,46 +130,6 @@ def render_page(classifier: Classifier, name: str, max_upload_mb: float) -> str:
         max_upload_mb=max_upload_mb,
         accept=",".join(sorted(MEDIA_TYPES)),
     )
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The uploaded file.
-
-    Raises:
-      UploadError: for another media type than an image's, or more than ``limit`` bytes.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in MEDIA_TYPES:
-        raise UploadError(
-            415, f"Send one of {', '.join(sorted(MEDIA_TYPES))}, not {printable(kind) or 'that'}."
-        )
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise UploadError(413, f"The file is larger than {limit / MB:g} MB.")
-    if not body:
-        raise UploadError(400, "The file is empty.")
-    return bytes(body)
-
-
-class SafeHeaders:
-    """Adds to every answer what keeps a browser from running or keeping what is not ours."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wraps an application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request."""
-
-        async def send_safe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", ()), *ours]}
-            await send(message)
-
-        await self.app(scope, receive, send_safe)
 
 
 def _asset(file: str, kind: str) -> Callable[[Request], Any]:

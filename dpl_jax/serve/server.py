@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import ipaddress
-import logging
+import functools
+import secrets
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.errors import ConfigError
 
-LOG = logging.getLogger(__name__)
-# Images that wait for the one that is being classified.
-MOST_CONNECTIONS = 64
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from dpl_jax.serve.bounded import Patience
+
+# What a request that is being answered may take of Ctrl-C's patience.
+END_SECONDS = 30
 
 
 def serve(
@@ -22,41 +28,67 @@ def serve(
     port: int = 8000,
     max_upload_mb: float = 20.0,
     clip: str | None = None,
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
     """Serves the page until the process is interrupted.
 
     Args:
       run: folder of a finished run, or an exported one.
-      host: address to listen on. Whoever reaches it can send images; there is no password.
+      host: address to listen on. One that other machines reach needs ``allowed_hosts``, and
+        clients the token that is printed with the page's address.
       port: number of the port; 0 for any that is free.
       max_upload_mb: larger files are refused.
       clip: folder or hub id of the run's CLIP, where it is not found.
+      allowed_hosts: names by which browsers may call the server, besides those of loopback.
 
     Raises:
       ConfigError: when the server's packages are missing, or the address cannot be listened on.
       DplError: when ``run`` cannot be loaded.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
+        from dpl_jax.serve.access import is_loopback, names
         from dpl_jax.serve.app import make_app
+        from dpl_jax.serve.bounded import Patience
     except ImportError as error:
         raise ConfigError(
             f"The page needs {error.name}, which is not installed: pip install 'dpl_jax[serve]'"
         ) from error
-    listening = listen(host, port)
-    with listening:
+    from dpl_jax.classifier import Classifier
+
+    hosts, secret = names(host, allowed_hosts), not is_loopback(host)
+    token = secrets.token_urlsafe(32) if secret else None
+    with listen(host, port) as listening:
         classifier = Classifier.load(run, clip)
         name = Path(run).resolve().name
-        app = make_app(classifier, name, hosts=names(host), max_upload_mb=max_upload_mb)
-        address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
-        if "*" in names(host):
-            LOG.warning("Every machine that reaches this one can use the page.")
+        app = make_app(classifier, name, hosts=hosts, max_upload_mb=max_upload_mb, token=token)
+        address = f"http://{hosts[0] if secret else _shown(host)}:{listening.getsockname()[1]}"
+        if token:
+            address += f"/?token={token}"
         print(f"{name} is at {address}; Ctrl-C ends it.", flush=True)
-        config = uvicorn.Config(
-            app, log_level="warning", limit_concurrency=MOST_CONNECTIONS, server_header=False
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        server(app, Patience()).run(sockets=[listening])
+
+
+def server(app: ASGIApp, patience: Patience) -> uvicorn.Server:
+    """The server of an application, quiet and with deadlines."""
+    import uvicorn
+
+    from dpl_jax.serve.bounded import BoundedProtocol
+
+    protocol: Any = functools.partial(BoundedProtocol, patience=patience)
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        log_level="error",  # what strangers send is no news
+        access_log=False,  # nor is the token anybody's
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=patience.idle,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=END_SECONDS,
+    )
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -85,18 +117,6 @@ def listen(host: str, port: int) -> socket.socket:
             "another one with --port (0 takes any that is free) or --host."
         ) from error
     return listening
-
-
-def names(host: str) -> list[str]:
-    """What a browser may call this server; another name means a page that rebinds its own (DNS)."""
-    loopback = ["localhost", "127.0.0.1", "[::1]"]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return loopback if host == "localhost" else [host]
-    if address.is_unspecified:
-        return ["*"]
-    return loopback if address.is_loopback else [_shown(host)]
 
 
 def _shown(host: str) -> str:

@@ -16,9 +16,10 @@ from dpl_jax.classifier import Classifier
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
 from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, patch_map
+from dpl_jax.serve.access import names
 from dpl_jax.serve.answer import coloured
 from dpl_jax.serve.app import make_app
-from dpl_jax.serve.server import listen, names, serve
+from dpl_jax.serve.server import listen, serve
 from tests.data import metadata
 from tests.serve.conftest import HOSTILE
 
@@ -119,8 +120,13 @@ def test_other_names_for_this_machine_are_refused(classifier, host, status):
 
 def test_what_may_be_called_how():
     assert names("localhost") == names("127.0.0.1") == ["localhost", "127.0.0.1", "[::1]"]
-    assert names("0.0.0.0") == names("::") == ["*"]
-    assert names("192.0.2.7") == ["192.0.2.7"] and names("photos.lan") == ["photos.lan"]
+    assert names("0.0.0.0", ["photos.lan", "[2001:db8::7]"]) == ["photos.lan", "[2001:db8::7]"]
+    for host in ("0.0.0.0", "::", "192.0.2.7", "photos.lan"):
+        with pytest.raises(ConfigError, match="--allowed_hosts"):
+            names(host)
+    for name in ("*", "photos.lan:8000", "http://photos.lan", "", "a b", "*.*.lan"):
+        with pytest.raises(ConfigError, match="not the name or address"):
+            names("0.0.0.0", [name])
 
 
 def test_an_address_that_cannot_be_listened_on_is_told(runs):
