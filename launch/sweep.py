@@ -2,17 +2,22 @@
 
 python launch/sweep.py --datasets=caltech101,dtd --shots=1,2,4,8,16 --seeds=1,2,3 --workdir=RUNS \
     --set=data.root=DATA --executor=slurm --partition=gpu --minutes=240
+
+With --print_cells it lists the cells, with --cell=INDEX it runs one of them: for other schedulers.
 """
 
 import sys
+from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from dpl_jax import cli
 from dpl_jax.errors import ConfigError
 from dpl_jax.protocols.flags import define_numbers, define_seeds
+from dpl_jax.sweep.cell import has_finished, run_cell
 from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.grid import PAPER, read_datasets
+from dpl_jax.sweep.grid import PAPER, cell_config, make_cells, read_datasets
 from dpl_jax.sweep.sweep import sweep
 from dpl_jax.sweep.table import caption, table
 from dpl_jax.table import print_table
@@ -30,16 +35,34 @@ MINUTES = flags.DEFINE_integer("minutes", 0, "A job's time on Slurm; it goes on 
 GPUS = flags.DEFINE_integer("gpus", 1, "GPUs of a job; 0 for the CPU.")
 CPUS = flags.DEFINE_integer("cpus", 0, "Cores of a job on Slurm; 0 for its default.")
 PARTITION = flags.DEFINE_string("partition", "", "Of Slurm; its default where not given.")
+PRINT_CELLS = flags.DEFINE_bool("print_cells", False, "List index, name and state of the cells.")
+CELL = flags.DEFINE_integer("cell", None, "Run the cell of this index here, and nothing else.")
 SLURM = flags.DEFINE_multi_string("slurm", [], "More of sbatch's options: --slurm=account=NAME.")
 
 
 def main() -> None:
     """Runs what is missing, prints the table and tells what failed."""
+    configs = read_datasets(DATASETS.value, SET.value)
+    cells, workdir = make_cells(configs, SHOTS.value, SEEDS.value), Path(WORKDIR.value or "")
+    if PRINT_CELLS.value:
+        for index, cell in enumerate(cells):
+            state = "finished" if has_finished(workdir / cell.name) else "open"
+            print(index, cell.name, state, sep="\t")
+    elif CELL.value is not None:
+        if not 0 <= CELL.value < len(cells):
+            raise ConfigError(f"--cell={CELL.value} is not one of 0 to {len(cells) - 1}.")
+        cell = cells[CELL.value]
+        run_cell(cell_config(configs, cell), workdir / cell.name)
+        print(f"{cell.name}: finished")
+    else:
+        _sweep(configs)
+
+
+def _sweep(configs: dict[str, ConfigDict]) -> None:
     extra = dict(_pair(option) for option in SLURM.value)
     parallel = PARALLEL.value or (1 if EXECUTOR.value == "local" else 32)
     own = (MINUTES.value, GPUS.value, CPUS.value, PARTITION.value, extra)
     options = Options(EXECUTOR.value, parallel, *own)
-    configs = read_datasets(DATASETS.value, SET.value)
     record = sweep(
         configs,
         SHOTS.value,

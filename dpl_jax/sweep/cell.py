@@ -1,85 +1,88 @@
-"""One cell of a sweep: a search, a training and an evaluation, as a job that can be stopped."""
+"""One cell of a sweep: a search, a training and an evaluation, as a job that can be stopped.
+
+``python -m dpl_jax.sweep.cell PLAN INDEX`` is what the jobs of a sweep run; on Slurm with a third
+word, after which an interrupted one goes back to the queue.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.errors import DplError, Interrupted
 from dpl_jax.folder_lock import lock_folder
-from dpl_jax.interrupts import StopRequest
-from dpl_jax.json_files import read_json
+from dpl_jax.interrupts import end_on_sigterm
+from dpl_jax.json_files import read_json, write_json
 from dpl_jax.reuse import evaluate_once, search_once, train_once
 from dpl_jax.run_folder import check_same_config
+from dpl_jax.sweep.grid import cell_config
+from dpl_jax.sweep.plan import read_plan
 
 OTHER_STAGE = {"search": "train", "train": "search"}  # whose settings may differ
+OUTCOME = "outcome.json"  # in a cell's folder from the start of a job until the cell has finished
+RETURNS = 20  # a job that was interrupted comes back so often
 
 
 class Outcome(NamedTuple):
-    """How a job ended: "finished", "failed" or "interrupted", and why."""
+    """What a job says of itself.
 
-    state: str
-    message: str = ""
-
-
-class TerminatedError(BaseException):
-    """SIGTERM where nothing catches it; no Exception, so that nothing takes it for one."""
-
-
-class CellJob:
-    """What a scheduler runs. A stage that has finished is not run again.
-
-    SIGTERM ends it after the running steps, with a checkpoint. So does submitit's SIGUSR2, which
-    tells of pre-emption or the end of the time, and then the job goes back to the queue.
+    Attributes:
+      state: "running", "interrupted" or "failed"; "" when no job has begun.
+      message: why.
+      gpus: CUDA_VISIBLE_DEVICES of the job.
     """
 
-    def __init__(self, config: ConfigDict, folder: Path) -> None:
-        """A job with the config of a cell, and the cell's folder."""
-        self._config = config.to_dict()
-        self._folder = folder.absolute()
-
-    def __call__(self) -> Outcome:
-        """Runs what is missing, after another process in the same folder has ended."""
-        use_compilation_cache()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with _signals() as requeue, lock_folder(self._folder, wait=True):
-            try:
-                run_cell(ConfigDict(self._config), self._folder)
-            except TerminatedError:
-                return Outcome("interrupted", "Stopped by SIGTERM.")
-            except Interrupted as stop:
-                requeue()
-                return Outcome("interrupted", str(stop))
-            except DplError as error:
-                return Outcome("failed", str(error))
-        return Outcome("finished")
-
-    def checkpoint(self) -> Any:
-        """What submitit puts back into the queue: the same job, which goes on where it stopped."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+    state: str = ""
+    message: str = ""
+    gpus: str = ""
 
 
 def run_cell(config: ConfigDict, folder: Path) -> None:
-    """Searches, trains and evaluates in ``folder``; what has finished is kept."""
-    searched = search_once(config, folder / "search")
-    evaluate_once(train_once(config, searched, folder / "train"))
+    """Runs what is missing in ``folder``, after another process there has ended.
+
+    SIGTERM ends it after the running steps, with a checkpoint.
+
+    Raises:
+      DplError: as the stages, or a folder that holds a run with other settings.
+      Interrupted: after a signal.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, wait=True):
+        _tell(folder, "running")
+        try:
+            check_cell(config, folder)
+            searched = search_once(config, folder / "search")
+            evaluate_once(train_once(config, searched, folder / "train"))
+        except (Interrupted, SystemExit) as stop:  # the latter of SIGTERM outside of training
+            why = str(stop) if isinstance(stop, Interrupted) else "Stopped by SIGTERM."
+            _tell(folder, "interrupted", why)
+            raise
+        except Exception as error:
+            _tell(folder, "failed", str(error) or type(error).__name__)
+            raise
+        (folder / OUTCOME).unlink(missing_ok=True)
 
 
 def has_finished(folder: Path) -> bool:
     """Whether a cell has its evaluation."""
     try:
         return "test" in read_json(folder / "train" / "results.json").get("evaluations", {})
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return False
+
+
+def read_outcome(folder: Path) -> Outcome:
+    """What the last job in a cell's folder has said."""
+    try:
+        return Outcome(**{key: str(value) for key, value in read_json(folder / OUTCOME).items()})
+    except (OSError, ValueError, AttributeError, TypeError):
+        return Outcome()
 
 
 def check_cell(config: ConfigDict, folder: Path) -> None:
@@ -93,31 +96,29 @@ def check_cell(config: ConfigDict, folder: Path) -> None:
             check_same_config(folder / kind, kind, config, (other,))
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[Any]:
-    """Handles SIGTERM and SIGUSR2; gives what puts a pre-empted job back into the queue."""
-    scheduler, preempted = signal.getsignal(signal.SIGUSR2), False
+def _tell(folder: Path, state: str, message: str = "") -> None:
+    outcome = Outcome(state, message, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    write_json(folder / OUTCOME, outcome._asdict())
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise TerminatedError
 
-    def preempt(number: int, frame: FrameType | None) -> None:
-        nonlocal preempted
-        preempted, training = True, signal.getsignal(signal.SIGTERM)
-        if isinstance(training, StopRequest):
-            training(signal.SIGTERM, frame)  # ends in Interrupted, behind a checkpoint
-        else:
-            requeue()
-
-    def requeue() -> None:
-        """Does not come back when the job was pre-empted."""
-        if preempted and callable(scheduler):
-            scheduler(signal.SIGUSR2, None)
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGUSR2, preempt)
+def main(path: str, index: str, requeue: str = "") -> int:
+    """Runs a cell of a plan; exit code 1 when it failed, 75 when it was interrupted."""
+    plan = read_plan(Path(path))
+    cell = plan.cells[int(index)]
+    use_compilation_cache()
+    end_on_sigterm()
     try:
-        yield requeue
-    finally:
-        signal.signal(signal.SIGUSR2, scheduler)
-        signal.signal(signal.SIGTERM, before)
+        run_cell(cell_config(plan.configs, cell), plan.workdir / cell.name)
+    except (Interrupted, SystemExit) as stop:
+        print(stop, file=sys.stderr)
+        if requeue and int(os.environ.get("SLURM_RESTART_COUNT", 0)) < RETURNS:
+            subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+        return os.EX_TEMPFAIL
+    except DplError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

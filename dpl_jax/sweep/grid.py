@@ -12,6 +12,7 @@ from dpl_jax.cli import apply_settings
 from dpl_jax.config import check_config
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError
+from dpl_jax.protocols.record import check_numbers
 from dpl_jax.results import task_name
 
 # The eleven datasets of CoOp (arXiv 2109.01134), in the order of its tables.
@@ -72,7 +73,13 @@ def read_datasets(names: Sequence[str], settings: Sequence[str]) -> dict[str, Co
 def make_cells(
     datasets: Iterable[str], shots: Sequence[int], seeds: Sequence[int]
 ) -> tuple[Cell, ...]:
-    """Every combination, in the order of datasets, shots and seeds."""
+    """Every combination, in the order of datasets, shots and seeds; their index is from 0.
+
+    Raises:
+      ConfigError: for numbers that cannot be.
+    """
+    check_numbers("shots", shots, least=1)
+    check_numbers("seeds", seeds, least=0)
     return tuple(itertools.starmap(Cell, itertools.product(datasets, sorted(shots), seeds)))
 
 

@@ -12,12 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dpl_jax.sweep.drive import STATES, Entry, Show, counts, shown_state
+from dpl_jax.sweep.watch import STATES, Entry, Show, counts
 
 
 @contextlib.contextmanager
 def shown(mode: str = "auto", file: TextIO | None = None) -> Iterator[Show]:
-    """What :func:`dpl_jax.sweep.drive.drive` tells of its progress.
+    """What :func:`dpl_jax.sweep.watch.watch` tells of its progress.
 
     Args:
       mode: "auto", "plain" for lines on a terminal too, or "off".
@@ -42,7 +42,7 @@ def summary(entries: Sequence[Entry]) -> str:
 def change(entry: Entry) -> str:
     """What has happened to a cell, in one line."""
     if not entry.message or entry.state in ("finished", "running"):
-        return f"{entry.cell.name}: {shown_state(entry)}"
+        return f"{entry.cell.name}: {entry.state}"
     again = "" if entry.state == "failed" else ", tried again"
     last = entry.message.strip().splitlines()[-1]
     what = "failed" if entry.failures else "interrupted"

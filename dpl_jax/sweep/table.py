@@ -9,9 +9,9 @@ from typing import Any
 from dpl_jax.demo import METHODS
 from dpl_jax.json_files import read_json, write_json, write_text
 from dpl_jax.protocols.record import describe_runs, interval, over_seeds, percent, spread_cells
-from dpl_jax.sweep.drive import Entry
 from dpl_jax.sweep.grid import PAPER
 from dpl_jax.sweep.published import AVERAGE, WHOLE_GRID, Published, backbone, published, sources
+from dpl_jax.sweep.watch import Entry
 from dpl_jax.table import Cell, csv_table, markdown_table
 
 COLUMNS = ("dataset", "shots", "seeds", "zero-shot %", "DPL %", "std", "95 % interval")

@@ -61,7 +61,7 @@ def test_missing_data_are_told_before_anything_is_started(
         sweep(datasets | more, [2], [1], tmp_path / "runs", Options())
     assert f"- dtd: There is no folder {tmp_path}" in str(caught.value)
     assert "- photos: " in str(caught.value)
-    assert not list((tmp_path / "runs").rglob("*.pkl"))
+    assert not list((tmp_path / "runs" / "jobs").iterdir())
 
 
 def test_too_few_images_for_the_most_shots_are_told_too(

@@ -1,4 +1,4 @@
-"""Real sweeps with submitit's local executor: killed, stopped, pre-empted and failed ones."""
+"""Real sweeps on this machine: killed, stopped and failed ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,11 +16,10 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from dpl_jax.errors import RunFolderError
-from dpl_jax.folder_lock import in_use
-from dpl_jax.sweep.cell import CellJob, Outcome
-from dpl_jax.sweep.cluster import Options, make_executor, submit
-from dpl_jax.sweep.grid import Cell, cell_config
+from dpl_jax.errors import Interrupted, RunFolderError
+from dpl_jax.folder_lock import in_use, lock_folder
+from dpl_jax.sweep.cluster import Options
+from dpl_jax.sweep.plan import make_jobs_folder
 from dpl_jax.sweep.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,14 +37,10 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
 
 def stage_runs(workdir: Path) -> dict[str, int]:
     """How often each stage went through its last step, by the logs of the jobs."""
-    logs = "\n".join(path.read_text() for path in (workdir / "jobs").glob("*_log.err"))
+    logs = "\n".join(path.read_text() for path in (workdir / "jobs").glob("*.log"))
     ends = re.findall(r"^(search|train|evaluate) (\d+)/\2\b", logs, flags=re.MULTILINE)
     names = [name for name, _ in ends]
     return {name: names.count(name) for name in ("search", "train", "evaluate")}
-
-
-def jobs(workdir: Path) -> int:
-    return len(list((workdir / "jobs").glob("*_submitted.pkl")))
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
@@ -53,19 +49,20 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         str(path): (stat.st_ino, stat.st_mtime_ns)
         for path, stat in found.items()
-        if path.name not in ("lock", "job.json")
+        if path.name not in ("lock", "outcome.json")
     }
 
 
-def start(photos: Path, settings: list[str], workdir: Path) -> subprocess.Popen[str]:
+def start(photos: Path, settings: list[str], workdir: Path, *more: str) -> subprocess.Popen[str]:
     """The real command, with Ctrl-C as on a terminal."""
     code = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
     given = [f"--datasets={photos}", "--shots=2", "--seeds=1,2", f"--workdir={workdir}"]
-    given += ["--gpus=0", *(f"--set={setting}" for setting in settings)]
+    given += ["--gpus=0", *(f"--set={setting}" for setting in settings), *more]
     return subprocess.Popen(
         [sys.executable, "-c", code, "launch/sweep.py", *given],
         cwd=ROOT,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -94,16 +91,15 @@ def test_a_sweep_killed_and_then_stopped_does_no_work_twice(
 
     record = sweep(datasets, [2], [1, 2], workdir, HERE, progress="off")
     assert stage_runs(workdir) == {"search": 2, "train": 2, "evaluate": 2}
-    assert jobs(workdir) == 3  # the killed sweep's, the stopped one's, and what went on with it
     assert before.items() <= stamps(workdir).items()
-    assert not record["unfinished"] and not list(workdir.rglob("job.json"))
+    assert not record["unfinished"] and not list(workdir.rglob("outcome.json"))
 
     for run in record["runs"]:
         results = json.loads((workdir / run["train"] / "results.json").read_text())
         assert run["test"] == results["evaluations"]["test"] and run["seed"] == results["seed"]
     after = stamps(workdir / FIRST) | stamps(workdir / SECOND)
     assert sweep(datasets, [2], [1, 2], workdir, HERE, progress="off") == record
-    assert jobs(workdir) == 3 and stamps(workdir / FIRST) | stamps(workdir / SECOND) == after
+    assert stamps(workdir / FIRST) | stamps(workdir / SECOND) == after
 
 
 def test_a_cell_that_failed_goes_on_with_the_stage_that_failed(
@@ -120,25 +116,57 @@ def test_a_cell_that_failed_goes_on_with_the_stage_that_failed(
     record = sweep(datasets, [2], [1], workdir, HERE, progress="off")
     assert record["unfinished"] == {} and len(record["runs"]) == 1
     runs = stage_runs(workdir)
-    assert (runs["search"], runs["train"]) == (1, 1) and jobs(workdir) == 2
+    assert (runs["search"], runs["train"]) == (1, 1)
 
 
-def test_a_pre_empted_job_goes_on_from_its_checkpoint(
-    datasets: dict[str, ConfigDict], tmp_path: Path
+def test_a_cell_that_is_stopped_ends_with_75_and_goes_on_from_its_checkpoint(
+    photos: Path, settings: list[str], tmp_path: Path
 ) -> None:
-    epochs, folder = 40, tmp_path / "cell"
-    config = cell_config(datasets, Cell("photos", 2, 1))
-    config.search.epochs, config.checkpoint.every_epochs = epochs, 1
-    executor = make_executor(HERE, tmp_path / "jobs")
-    (job,) = submit(executor, HERE, [CellJob(config, folder)], [0])
-    metrics = folder / "search" / "metrics.jsonl"
-    wait_for(metrics.exists)
-    os.kill(json.loads((folder / "lock").read_text())["pid"], signal.SIGUSR2)
-    wait_for(job.done)
-    assert job.outcome() == Outcome("finished")
-    (log,) = (tmp_path / "jobs").glob("*_log.err")
-    said = log.read_text()
-    assert said.count("Calling checkpoint method") == 1 and "preempted" in said
+    epochs, workdir = 40, tmp_path / "runs"
+    more = [f"search.epochs={epochs}", "checkpoint.every_epochs=1"]
+    stopped = start(photos, [*settings, *more], workdir, "--cell=1")
+    metrics = workdir / SECOND / "search" / "metrics.jsonl"
+    wait_for(metrics.exists, stopped)
+    stopped.terminate()
+    said = stopped.communicate(timeout=200)[1]
+    assert stopped.returncode == 75, said
+    outcome = json.loads((workdir / SECOND / "outcome.json").read_text())
+    assert outcome["state"] == "interrupted"
+    goes_on = start(photos, [*settings, *more], workdir, "--cell=1")
+    said = goes_on.communicate(timeout=200)[1]
+    assert goes_on.returncode == 0, said
     rows = [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()]
     assert rows == list(range(1, epochs + 1))
-    assert jobs(tmp_path) == 1
+    assert not (workdir / FIRST).exists() and not (workdir / SECOND / "outcome.json").exists()
+    listed = start(photos, settings, workdir, "--print_cells").communicate(timeout=200)[0]
+    assert listed == f"0\t{FIRST}\topen\n1\t{SECOND}\tfinished\n"
+
+
+def test_ctrl_c_leaves_alone_what_is_not_its_own(
+    datasets: dict[str, ConfigDict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c(_: float) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("dpl_jax.sweep.watch.time.sleep", ctrl_c)
+    workdir, bystander = tmp_path / "runs", subprocess.Popen(["sleep", "600"])
+    (workdir / FIRST).mkdir(parents=True)
+    with lock_folder(workdir / FIRST) as lock:
+        lock.truncate(0)
+        lock.write(json.dumps({"host": "elsewhere", "pid": bystander.pid}))
+        lock.flush()
+        with pytest.raises(Interrupted, match="0 failed, 0 finished, 1 running"):
+            sweep(datasets, [2], [1], workdir, HERE, progress="off")
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_plans_lie_in_a_folder_of_the_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "jobs").mkdir(mode=0o775)
+    assert stat.S_IMODE(make_jobs_folder(tmp_path).stat().st_mode) == 0o700
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(RunFolderError, match=r"jobs .* belongs to another user"):
+        make_jobs_folder(tmp_path)

@@ -1,87 +1,138 @@
-"""What Slurm is asked for, by commands that stand in for its own."""
+"""Sweeps on a Slurm that stands in for a real one, and fails as real ones do."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.sweep.cell import CellJob
-from dpl_jax.sweep.cluster import Options, Running, adopt, make_executor, submit
+from dpl_jax.sweep import cluster
+from dpl_jax.sweep.cluster import Options, check_options, make_scheduler
+from dpl_jax.sweep.grid import Cell, make_cells
+from dpl_jax.sweep.plan import Plan, make_jobs_folder, write_plan
+from dpl_jax.sweep.watch import Entry, Scheduler, watch
+from tests.sweep.standin import CELL, SBATCH, SQUEUE, write_command
 
-OPTIONS = Options("slurm", 3, 240, 2, 8, "gpu", {"account": "vision"})
-SBATCH = '#!/bin/sh\ncp "$1" "{folder}/script"\necho "Submitted batch job 77"\n'
-SACCT = "#!/bin/sh\necho 'JobID|State|NodeList'\necho '77_0|RUNNING|n1'\necho '77_1|PENDING|'\n"
-REFUSES = '#!/bin/sh\necho "sbatch: error: invalid partition" >&2\nexit 1\n'
+OPTIONS = Options("slurm", 40, 240, 2, 8, "gpu", {"account": "vision lab"})
+CELLS = make_cells(["a"], [1, 2], range(100))
 
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with commands that come before all others."""
-    commands = {"srun": "#!/bin/sh\n", "sacct": SACCT, "sbatch": SBATCH.format(folder=tmp_path)}
-    for name, script in commands.items():
-        write_command(tmp_path / name, script)
+    """A folder with commands that come before all others; sacct does not answer."""
+    (tmp_path / "queue").mkdir()
+    bodies = {"sbatch": SBATCH, "squeue": SQUEUE, "sacct": "sys.exit(1)", "cell": CELL}
+    bodies["scontrol"] = "print('MaxArraySize            = 150')"
+    for name, body in bodies.items():
+        write_command(tmp_path / name, body)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(cluster, "_command", lambda plan: [str(tmp_path / "cell"), str(plan)])
+    monkeypatch.setattr(cluster, "WAIT", 0.0)
     return tmp_path
 
 
-def write_command(path: Path, script: str) -> None:
-    path.write_text(script)
-    path.chmod(0o755)
+def scheduler(folder: Path, options: Options = OPTIONS) -> Scheduler:
+    jobs, configs = make_jobs_folder(folder / "runs"), {"a": ConfigDict({"data": {}})}
+    return make_scheduler(
+        options, jobs, lambda cells: write_plan(jobs, Plan(folder / "runs", configs, cells))
+    )
 
 
-def submit_two(folder: Path) -> list[Running]:
-    executor = make_executor(OPTIONS, folder / "jobs")
-    jobs = [CellJob(ConfigDict(), folder / str(number)) for number in range(2)]
-    return submit(executor, OPTIONS, jobs, [0, 1])
+def run(folder: Path, looks: float = float("inf")) -> list[Entry]:
+    """A sweep that is killed after so many looks, right behind what it has submitted then."""
+    entries = [Entry(cell, folder / "runs" / cell.name) for cell in CELLS]
+    seen: list[object] = []
+
+    def show(_: object, changed: Entry | None) -> None:
+        seen.extend([None] if changed is None else [])
+        if len(seen) == looks:
+            raise KeyboardInterrupt
+
+    watch(
+        entries,
+        scheduler(folder),
+        parallel=OPTIONS.parallel,
+        retries=0,
+        show=show,
+        stopped=lambda: False,
+        seconds=0,
+    )
+    return entries
 
 
-def test_cells_are_one_array_with_what_was_asked_for(slurm: Path) -> None:
-    jobs = submit_two(slurm)
-    asked = (slurm / "script").read_text().splitlines()
+def test_of_200_cells_none_is_lost_and_no_stage_is_run_twice(slurm: Path) -> None:
+    for looks in (1, 2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run(slurm, looks)
+        waiting = Counter(
+            (path.read_text().splitlines()[0], path.name.split("_")[1])
+            for path in (slurm / "queue").iterdir()
+        )
+        assert set(waiting.values()) <= {1}
+    entries = run(slurm)
+    assert {entry.state for entry in entries} == {"finished"} and len(entries) == 200
+    stages = [(entry.folder / "stages").read_text().split() for entry in entries]
+    assert stages == [["search", "training", "evaluation"]] * 200
+    deaths = sum(len((entry.folder / "starts").read_text()) - 1 for entry in entries)
+    arrays = [tuple(map(int, line.split())) for line in (slurm / "arrays").read_text().splitlines()]
+    # A cell is submitted once, and again for each time that it died: never while it has a job.
+    assert deaths > 50 and sum(size for size, _ in arrays) == 200 + deaths
+    assert arrays[0] == (150, 40) and max(arrays) == arrays[0]
+
+
+def test_an_array_asks_for_what_was_asked_for(slurm: Path) -> None:
+    assert scheduler(slurm).submit([Cell("a", 1, 1), Cell("a", 1, 2)], 3, []) == 2
+    (script,) = (slurm / "runs" / "jobs").glob("*.sh")
+    asked = script.read_text().splitlines()
     for option in (
         "partition=gpu",
         "time=240",
         "gpus-per-node=2",
         "cpus-per-task=8",
-        "account=vision",
-        "array=0-1%2",
-        "signal=USR2@120",
+        "account='vision lab'",
+        "array=0-1%3",
+        "signal=B:TERM@120",
         "requeue",
     ):
         assert f"#SBATCH --{option}" in asked
-    assert [job.id for job in jobs] == ["77_0", "77_1"]
-    assert len(list((slurm / "jobs").glob("77_*_submitted.pkl"))) == 2
+    assert asked[-1].endswith('.json "$SLURM_ARRAY_TASK_ID" requeue')
 
 
-def test_jobs_are_as_far_as_slurm_says_and_are_not_stopped(slurm: Path) -> None:
-    jobs = submit_two(slurm)
-    assert [job.queued() for job in jobs] == [False, True]
-    assert not any(job.done() or job.stop() for job in jobs)
+def test_whatever_ends_before_a_word_does_not_come_back_for_ever(slurm: Path) -> None:
+    write_command(slurm / "cell", "sys.exit(1)")
+    entries = [Entry(CELLS[0], slurm / "runs" / CELLS[0].name)]
+    more = {"parallel": 1, "retries": 0, "seconds": 0, "stopped": lambda: False}
+    watch(entries, scheduler(slurm), show=lambda *_: None, **more)
+    assert entries[0].state == "failed" and "log" in entries[0].message
+    assert len((slurm / "arrays").read_text().splitlines()) == 1 + 20
 
 
-def test_jobs_that_slurm_still_has_are_taken_up(slurm: Path) -> None:
-    found = adopt(OPTIONS, slurm / "jobs", "77_1", slurm)
-    assert found is not None and found.queued()
-    write_command(slurm / "sacct", SACCT.replace("77_1|PENDING", "78_1|CANCELLED by 0"))
-    assert adopt(OPTIONS, slurm / "jobs", "78_1", slurm) is None
+@pytest.mark.parametrize(("word", "calls"), [("Invalid partition", 1), ("Socket timed out", 6)])
+def test_what_slurm_refuses_is_told(word: str, calls: int, slurm: Path) -> None:
+    body = f"open(HERE / 'asked', 'a').write('x'); sys.exit('sbatch: error: {word}')"
+    write_command(slurm / "sbatch", body)
+    with pytest.raises(ConfigError, match=rf"Slurm refused the jobs: .*{word}"):
+        scheduler(slurm).submit(CELLS, 1, [])
+    assert (slurm / "asked").read_text() == "x" * calls
 
 
-def test_what_slurm_refuses_is_told(slurm: Path) -> None:
-    write_command(slurm / "sbatch", REFUSES)
-    with pytest.raises(ConfigError, match=r"Slurm refused the jobs: .*invalid partition"):
-        submit_two(slurm)
+def test_nothing_is_submitted_while_squeue_does_not_answer(slurm: Path) -> None:
+    write_command(slurm / "squeue", "sys.exit('slurm_load_jobs error: no controller')")
+    with pytest.raises(ConfigError, match=r"squeue ended with exit code 1 .*no controller"):
+        run(slurm)
+    assert not (slurm / "calls").exists()
 
 
 def test_without_slurm_the_other_way_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"commands of Slurm .*--executor=local"):
-        make_executor(OPTIONS, tmp_path / "jobs")
+    with pytest.raises(ConfigError, match=r"sbatch and squeue .*--executor=local"):
+        check_options(OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +140,12 @@ def test_without_slurm_the_other_way_is_told(
     [
         (OPTIONS._replace(minutes=0), "--minutes is needed"),
         (OPTIONS._replace(executor="pbs"), '"local" or "slurm"'),
+        (OPTIONS._replace(slurm={"array": "0-9"}), "--slurm=array='0-9' cannot"),
+        (OPTIONS._replace(slurm={"comment": "a\nb"}), "cannot be given"),
         (Options(parallel=0), "--parallel must be at least 1"),
         (Options(gpus=-1), "--gpus .* at least 0"),
     ],
 )
 def test_options_that_cannot_be_are_told(options: Options, message: str, slurm: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_executor(options, slurm / "jobs")
+        check_options(options)
