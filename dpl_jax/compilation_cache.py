@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import warnings
 from pathlib import Path
 
 import jax
+import jaxlib
 
 from dpl_jax.private_folder import make_private
 
+CPU_INFO = Path("/proc/cpuinfo")
+FEATURES = ("flags", "features")  # as x86 and ARM call them
 SWITCH = "DPL_COMPILATION_CACHE"
 MAX_BYTES = 2 * 2**30  # the programs not used for longest go first
 MIN_COMPILE_SECONDS = 0.5  # quicker ones are not worth a file
@@ -30,7 +34,7 @@ def use_compilation_cache() -> Path | None:
         return None
     if named := jax.config.values["jax_compilation_cache_dir"]:
         return Path(named)
-    folder = private_folder(cache_home() / "dpl_jax" / "compiled" / (platform.node() or "here"))
+    folder = private_folder(cache_home() / "dpl_jax" / "compiled" / machine_key())
     if folder is not None:
         # A damaged entry or a full disk costs time only, and JAX compiles instead.
         warnings.filterwarnings("ignore", message=".*persistent compilation cache")
@@ -38,6 +42,22 @@ def use_compilation_cache() -> Path | None:
         jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_COMPILE_SECONDS)
     return folder
+
+
+def machine_key() -> str:
+    """What compiled programs depend on: the kind and the features of the processor, and jaxlib.
+
+    Containers have a new host name each time, and machines that are alike share their programs.
+    """
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # no Linux: the host name tells machines apart
+        lines = [f"flags {platform.processor()} {platform.node()}"]
+    features = next((line for line in lines if line.lower().startswith(FEATURES)), "")
+    model = next((line for line in lines if line.startswith("model name")), "")
+    words = sorted(features.partition(":")[2].split()) or [features]
+    about = " ".join((platform.machine(), model, *words))
+    return f"jaxlib-{jaxlib.__version__}-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
 
 
 def cache_home() -> Path:
@@ -49,8 +69,8 @@ def cache_home() -> Path:
 def private_folder(folder: Path) -> Path | None:
     """Makes ``folder`` with mode 0700; None where it cannot be made, written, or made private.
 
-    The last part names the machine: machines with other processors may share the home, and a
-    compiled program fits only one of them. The folder above it is private too.
+    The last part names the kind of machine: those with other processors may share the home, and a
+    compiled program fits only one kind. The folder above it is private too.
     """
     try:
         folder.parent.parent.mkdir(parents=True, exist_ok=True)

@@ -240,7 +240,7 @@ def check_same_config(
         if not within(name, HARMLESS + harmless) and not _is_of_before(name, *pair)
     }
     why, extended = "", f"{extends}.epochs"
-    if extended in refused:
+    if extends and extended in refused and _are_counts(refused[extended]):
         why = check_extension(config.to_dict(), extends, *refused[extended])
         refused = refused if why else {key: refused[key] for key in refused if key != extended}
     if refused:
@@ -258,6 +258,10 @@ def check_same_config(
 def _is_of_before(name: str, saved: Any, now: Any) -> bool:
     """Whether a run of an older version lacks a field, and had what is its value now."""
     return name in NEW_FIELDS and saved is None and now == NEW_FIELDS[name]
+
+
+def _are_counts(values: tuple[Any, ...]) -> bool:
+    return all(type(value) is int for value in values)
 
 
 def versions() -> dict[str, str]:
@@ -311,7 +315,7 @@ def _save_config(
         return
     saved = check_same_config(path, kind, config, harmless, extends)
     differences = config_differences(saved["config"], new["config"])
-    if (extended := f"{extends}.epochs") in differences:
+    if extends and (extended := f"{extends}.epochs") in differences:
         set_aside_results(path, kind, epochs=differences[extended][0])
     versions_before = saved.get("versions")
     if versions_before != new["versions"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from dpl_jax import compilation_cache
 from dpl_jax.compilation_cache import private_folder, use_compilation_cache
 
 
@@ -69,3 +70,37 @@ def test_a_folder_of_somebody_else_is_not_used(
 ) -> None:
     monkeypatch.setattr("os.getuid", lambda: 12345)
     assert private_folder(tmp_path / "a" / "b") is None
+
+
+X86 = "processor : 0\nmodel name\t: A\nflags\t\t: fpu sse avx2\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ("processor : 7\nmodel name\t: A\nflags\t\t: avx2 fpu sse\nprocessor : 8\n", True),
+        ("processor : 0\nmodel name\t: A\nflags\t\t: fpu sse avx2 avx512f\n", False),
+        ("processor : 0\nmodel name\t: B\nflags\t\t: fpu sse avx2\n", False),
+        ("processor : 0\nFeatures\t: fp asimd\n", False),
+    ],
+)
+def test_machines_that_are_alike_share_their_programs(tmp_path, monkeypatch, other, same) -> None:
+    """Whatever their names are: containers get a new one each time."""
+    monkeypatch.setattr(compilation_cache, "CPU_INFO", tmp_path / "cpuinfo")
+    keys = []
+    for name, contents in (("pod-1", X86), ("pod-2", other)):
+        monkeypatch.setattr("platform.node", lambda name=name: name)
+        (tmp_path / "cpuinfo").write_text(contents)
+        keys.append(compilation_cache.machine_key())
+    assert (keys[0] == keys[1]) is same
+
+
+def test_another_jaxlib_has_programs_of_its_own(monkeypatch) -> None:
+    before = compilation_cache.machine_key()
+    monkeypatch.setattr("jaxlib.__version__", "9.9.9")
+    assert compilation_cache.machine_key() != before
+
+
+def test_the_programs_have_a_bound() -> None:
+    use_compilation_cache()
+    assert jax.config.values["jax_compilation_cache_max_size"] == 2 << 30

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from dpl_jax.errors import ConfigError, WeightsNotFoundError
 
 TINY_CLIP = "tiny"
 TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip"
+# It becomes part of an address and of a path in the hub's cache.
+REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,200}", re.ASCII)
 # What a CLIP consists of; the weights come as one file or several with an index.
 TEXT_FILES = (
     "config.json",
@@ -130,6 +133,10 @@ def find_folder(
             f"There is no folder {path_or_hub_id}. Give a folder with a CLIP's files "
             "(config.json, model.safetensors, tokenizer), a hub id, a short name such as "
             'ViT-B/16, or "tiny".'
+        )
+    if revision and (".." in revision or not REVISION.fullmatch(revision)):
+        raise ConfigError(
+            f"clip.revision is {revision!r:.100}; it is a commit, a tag or a branch of the hub."
         )
     return _download(hub_id, revision, files)
 

@@ -24,7 +24,7 @@ from dpl_jax.regular_files import open_regular
 
 MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
-READ_BUFFER = 1 << 18
+READ_BUFFER, READ_WHOLE = 1 << 18, 1 << 24
 ADVICE = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
 __all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "from_pillow", "read_image", "to_rgb", "upright"]
 
@@ -81,10 +81,14 @@ def _opened(image: Image) -> BinaryIO:
     """Opens the file, or the bytes of a record."""
     if isinstance(image, Path):
         file = open_regular(image, READ_BUFFER)
-        if os.fstat(file.fileno()).st_size > limits.IMAGE_BYTES:
+        size = os.fstat(file.fileno()).st_size
+        if size > limits.IMAGE_BYTES:
             file.close()
             raise ValueError(f"a file of more than {limits.IMAGE_BYTES >> 20} MiB")
-        return file
+        if size > READ_WHOLE:
+            return file
+        with file:
+            return io.BytesIO(file.read())
     if isinstance(image, np.ndarray):
         raise DataError("An array needs no decoding.")
     return io.BytesIO(image.read())

@@ -125,9 +125,8 @@ def upright(image: PIL.Image.Image, known: int | None = None) -> PIL.Image.Image
     Args:
         known: the orientation, where :func:`open_image` has found it.
     """
-    _guard_end(image)
     if image.format in ("PNG", "TIFF"):
-        image.load()  # a PNG's EXIF may stand behind the pixels; a TIFF may be turned by Pillow
+        _load(image)  # a PNG's EXIF may stand behind the pixels; a TIFF may be turned by Pillow
     turn = TURNS.get(known or orientation(image))
     if turn is not None:
         return image.transpose(turn)
@@ -155,9 +154,10 @@ def orientation(image: PIL.Image.Image) -> int:
     return found or 1
 
 
-def _guard_end(image: PIL.Image.Image) -> None:
-    """Keeps what Pillow makes of the metadata behind the pixels from spoiling the pixels."""
+def _load(image: PIL.Image.Image) -> None:
+    """Decodes; what Pillow makes of metadata behind the pixels cannot spoil the pixels."""
     if not isinstance(image, PIL.ImageFile.ImageFile) or "load_end" in vars(image):
+        image.load()
         return
     pillows = image.load_end
 
@@ -166,3 +166,7 @@ def _guard_end(image: PIL.Image.Image) -> None:
             pillows()
 
     vars(image)["load_end"] = load_end
+    try:
+        image.load()
+    finally:
+        del vars(image)["load_end"]  # a circle, which would keep the pixels in memory

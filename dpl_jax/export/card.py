@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -50,15 +51,7 @@ def model_card(
 
 def _render(classifier: Classifier, name: str, program: bool, onnx: bool) -> str:
     results, classes = classifier.results, classifier.classnames
-    body = jinja2.Environment(
-        loader=jinja2.PackageLoader("dpl_jax.export", ""),
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        finalize=_shown,
-    )
-    body.filters |= {"code": _code, "percent": _percent, "python": _python}
-    return body.get_template("card.md.jinja").render(
+    return _template().render(
         header=Markdown(header(classifier, name)),
         name=name,
         clip=clip_name(str(results["clip"]["path"])),
@@ -75,6 +68,19 @@ def _render(classifier: Classifier, name: str, program: bool, onnx: bool) -> str
         program=program,
         onnx=onnx,
     )
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    body = jinja2.Environment(
+        loader=jinja2.PackageLoader("dpl_jax.export", ""),
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=_shown,
+    )
+    body.filters |= {"code": _code, "percent": _percent, "python": _python}
+    return body.get_template("card.md.jinja")
 
 
 def header(classifier: Classifier, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,12 @@ from dpl_jax.report.sections import sections
 from dpl_jax.results import unused_settings
 from dpl_jax.run_folder import config_differences
 from dpl_jax.run_links import refuse_links
+
+# What values that are of another type, or beyond all bounds, lead to.
+UNSHOWN = (
+    *(TypeError, ValueError, LookupError, AttributeError, ArithmeticError),
+    jinja2.UndefinedError,
+)
 
 
 class Tile(NamedTuple):
@@ -52,7 +59,7 @@ def write_report(run: str | os.PathLike[str]) -> Path:
         page = render(contents)
     except DplError:
         raise
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except UNSHOWN as error:
         raise RunFolderError(
             f"A file in {run} holds a value that the report cannot show "
             f"({type(error).__name__}: {error})."
@@ -197,6 +204,7 @@ def _cell(value: str | int | float | None) -> str:
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
+@functools.cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

@@ -49,16 +49,31 @@ def objects(name):
     yaml = pytest.importorskip("yaml")
     found = list(yaml.safe_load_all((EXAMPLES / name).read_text()))
     for each in found:
-        validate.validate(each, "1.31", strict=True)
+        if each["kind"] == "JobSet":  # no part of Kubernetes' own schema, but the jobs in it are
+            assert each["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+            for inner in each["spec"]["replicatedJobs"]:
+                job = {"apiVersion": "batch/v1", "kind": "Job", **inner["template"]}
+                validate.validate(job, "1.31", strict=True)
+        else:
+            validate.validate(each, "1.31", strict=True)
     return found
+
+
+def jobs():
+    """The specs of all jobs in the examples, and what exit code 1 means in them."""
+    (single,) = objects("kubernetes-job.yaml")
+    _, several = objects("kubernetes-several-hosts.yaml")
+    (inner,) = several["spec"]["replicatedJobs"]
+    return [(single["spec"], "FailIndex"), (inner["template"]["spec"], "FailJob")]
 
 
 def started(job, index):
     """The words that the pod of this index starts."""
     (container,) = job["spec"]["template"]["spec"]["containers"]
     line = container["args"][0].replace("exec", "echo", 1)
+    assert container["command"][:2] == ["/usr/bin/tini", "--"]
     environment = os.environ | {"JOB_COMPLETION_INDEX": str(index)}
-    command = [*container["command"], line]
+    command = [*container["command"][2:], line]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return said.stdout.split()
 
@@ -71,19 +86,87 @@ def test_each_pod_of_the_job_searches_with_a_seed_of_its_own():
 
 
 def test_the_pods_of_several_hosts_find_each_other():
-    service, job = objects("kubernetes-several-hosts.yaml")
-    spec, template = job["spec"], job["spec"]["template"]["spec"]
-    name, subdomain = job["metadata"]["name"], service["metadata"]["name"]
-    assert service["spec"]["clusterIP"] == "None" and template["subdomain"] == subdomain
-    assert service["spec"]["selector"] == {"job-name": name}
+    policy, jobset = objects("kubernetes-several-hosts.yaml")
+    (replicated,) = jobset["spec"]["replicatedJobs"]
+    network, job = jobset["spec"]["network"], replicated["template"]
+    assert network["enableDNSHostnames"] and network["publishNotReadyAddresses"]
+    assert replicated["replicas"] == 1 and jobset["spec"]["failurePolicy"]["maxRestarts"] > 0
+    spec, pod = job["spec"], job["spec"]["template"]
     assert spec["completionMode"] == "Indexed" and spec["parallelism"] == spec["completions"]
-    (port,) = template["containers"][0]["ports"]
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    # JobSet calls pods JOBSET-JOB-REPLICA-INDEX.SUBDOMAIN.
+    first = f"{jobset['metadata']['name']}-{replicated['name']}-0-0.{network['subdomain']}"
     for index in range(spec["completions"]):
         given = dict(word.split("=", 1) for word in started(job, index)[1:])
-        assert given["--coordinator"] == f"{name}-0.{subdomain}:{port['containerPort']}"
+        assert given["--coordinator"] == f"{first}:{port['containerPort']}"
         assert given["--num_processes"] == str(spec["completions"])
         assert given["--process_id"] == str(index)
         assert given["--workdir"] == "/work/runs/hosts"
+    own = {"matchLabels": pod["metadata"]["labels"]}
+    assert policy["spec"]["podSelector"] == own and policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["spec"]["ingress"] == [{"from": [{"podSelector": own}]}]
+
+
+def test_pods_are_restricted_and_have_what_jax_needs():
+    for spec, _ in jobs():
+        pod = spec["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume.pop("name"): volume for volume in pod["volumes"]}
+        assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+        assert "persistentVolumeClaim" in volumes[mounts["/work/runs"]]
+        caches = {each["name"]: each["value"] for each in container["env"]}
+        assert caches["HF_HOME"].startswith("/work/runs/")
+        assert caches["XDG_CACHE_HOME"].startswith("/work/runs/")
+
+
+def test_only_failures_count():
+    """Kubernetes takes the first rule that matches; the rest counts against the limit."""
+    for spec, action in jobs():
+        assert spec["template"]["spec"]["restartPolicy"] == "Never"
+        disrupted, stopped, wrong = spec["podFailurePolicy"]["rules"]
+        (condition,) = disrupted["onPodConditions"]
+        assert disrupted["action"] == "Ignore" and condition["type"] == "DisruptionTarget"
+        assert stopped["action"] == "Ignore" and stopped["onExitCodes"]["values"] == [75]
+        assert wrong["action"] == action and wrong["onExitCodes"]["values"] == [1]
+        assert action != "FailIndex" or spec["backoffLimitPerIndex"] > 0
+        (container,) = spec["template"]["spec"]["containers"]
+        for rule in (stopped, wrong):
+            assert rule["onExitCodes"]["containerName"] == container["name"]
+
+
+@pytest.mark.parametrize(
+    ("base", "code"),
+    [
+        ("python:3.12", 1),
+        ("", 1),
+        ("python@sha256:abc", 1),
+        (f"python:3.12@sha256:{'0' * 64}", 0),
+    ],
+)
+def test_the_container_is_built_from_a_digest_alone(base, code):
+    text = (EXAMPLES / "Containerfile").read_text()
+    check = text[text.index("RUN case") + 4 :].partition("\nCOPY")[0]
+    command = ["/bin/sh", "-c", check]
+    done = subprocess.run(command, env={"BASE": base}, capture_output=True, text=True)
+    assert done.returncode == code and ("needed" in done.stderr) == bool(code)
+    assert all("${BASE}" in line for line in text.splitlines() if line.startswith("FROM"))
+    assert 'ENTRYPOINT ["/usr/bin/tini", "--"]' in text
+
+
+def test_the_container_is_built_from_what_the_wheel_needs_alone():
+    lines = (EXAMPLES / "Containerfile.dockerignore").read_text().splitlines()
+    rules = [line for line in lines if not line.startswith("#")]
+    assert rules[0] == "*"
+    rules.remove("!requirements-lock.txt")  # where there is one
+    for rule in rules:
+        assert not rule.startswith("!") or (EXAMPLES.parent / rule[1:]).exists()
 
 
 @pytest.mark.parametrize("name", ["kubernetes-job.yaml", "kubernetes-several-hosts.yaml"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def test_results_say_where_an_imported_run_comes_from(trained, searched, release
 
 def test_the_report_gives_the_command_that_imports_again(searched, released):
     (command,) = commands(read_contents(searched))
-    assert command[0] == "python launch/exchange.py import"
+    launcher = Path(__file__).parents[2] / "launch" / "exchange.py"
+    assert shlex.split(command[0]) == [sys.executable, str(launcher), "import"]
     flags = {f"--alphas={released}", "--epoch=60", "--swapped=True"}
     assert flags | {f"--prompts={released}/supernet.safetensors"} <= set(command)
 

@@ -13,9 +13,11 @@ from scipy.special import softmax
 
 import dpl_jax
 from configs import folder
+from dpl_jax.class_names import spoken
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
 from dpl_jax.evaluate import evaluate
+from dpl_jax.export.folder import export_folder
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.predictions import load_predictions
 from dpl_jax.run_folder import read_config
@@ -182,3 +184,28 @@ def test_the_class_is_found_in_the_package_and_costs_nothing_until_then():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
         _ = dpl_jax.Nonsense
+
+
+@pytest.mark.parametrize("pair", [("Cat", "cat"), ("hot_dog", "hot dog"), ("cafe\u0301", "café")])
+def test_two_names_of_one_text_are_refused_and_both_named(classifier, pair):
+    named = f"{pair[0]!r} and {pair[1]!r} are one text"
+    with pytest.raises(ConfigError, match=named):
+        classifier.with_classes([*pair, "dog"])
+    with pytest.raises(ConfigError, match=named):
+        classifier.with_classes(dict.fromkeys([*pair, "dog"]))
+    with pytest.raises(ConfigError, match=named):
+        classifier.with_classes([pair[0], "dog"]).rename({"dog": pair[1]})
+    with pytest.raises(ConfigError, match="'a' and 'b' are one text"):
+        classifier.with_classes({"a": f"a {spoken(pair[0])}", "b": f"A  {spoken(pair[1])}"})
+    own = classifier.with_classes({pair[0]: "a big {}", pair[1]: "a small {}"})
+    assert own.classnames == pair
+
+
+def test_an_export_keeps_names_that_texts_of_their_own_tell_apart(classifier, tmp_path):
+    own = classifier.with_classes({"Cat": "a big {}", "cat": "a small {}"})
+    folder = export_folder(own, tmp_path / "out")
+    assert Classifier.load(folder).classnames == ("Cat", "cat")
+    about = read_json(folder / "classifier.json")
+    write_json(folder / "classifier.json", about | {"texts": ["a Cat", "a  cat"]})
+    with pytest.raises(RunFolderError, match="'Cat' and 'cat' are one text"):
+        Classifier.load(folder)
