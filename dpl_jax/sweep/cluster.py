@@ -183,7 +183,7 @@ class Slurm:
         write_text(script, _script(self._options, plan, len(cells), free))
 
         def arrived() -> bool:  # though sbatch has failed, when it was its answer that was lost
-            return any(cell.name in self.alive() for cell in cells)
+            return not self.alive().keys().isdisjoint(cell.name for cell in cells)
 
         _ask(["sbatch", str(script)], arrived)
         return len(cells)
