@@ -147,9 +147,9 @@ def run(
     """
     never_fail_to_print()
     end_on_sigterm()
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    # app.run takes all other handlers of stderr away.
+    logging_levels.use_absl_handler()
+    logging_levels.get_absl_handler().setFormatter(_Printable("%(levelname)s: %(message)s"))
     flags.mark_flags_as_required(required)
     use_compilation_cache()
     parse = functools.partial(_parse, positional=positional, others=others, config_from=config_from)

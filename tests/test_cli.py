@@ -1,6 +1,9 @@
 """Arguments without a flag's name: which flag takes them, wherever they stand."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from absl import flags
@@ -48,3 +51,14 @@ def test_bare_arguments_and_flags_may_stand_in_any_order(own_flags, arguments):
 def test_an_argument_that_no_flag_takes_is_told(arguments, others, extra):
     with pytest.raises(SystemExit, match=f"'{extra}' is no flag"):
         cli._parse(["program", *arguments.split()], "run", others)
+
+
+def test_warnings_are_plain_lines_that_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    script = tmp_path / "warn.py"
+    script.write_text(
+        "import logging\nfrom dpl_jax import cli\n"
+        "cli.run(lambda: logging.getLogger('dpl_jax.x').warning('a photo of \\x1b[31m\\n b'))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0
+    assert done.stderr == "WARNING: a photo of \N{REPLACEMENT CHARACTER}[31m\n b\n"

@@ -216,7 +216,10 @@ def _array_targets(scratch: Path, clip: Path) -> list[Target]:
     logits = {"dpl": np.ones((4, 2), np.float32)}
     labels = np.array([0, 1, 0, 1])
     save_predictions(
-        npz, Predictions("digits", "test", {"name": "digits"}, ("a", "b"), tuple("wxyz"), labels, logits)
+        npz,
+        Predictions(
+            "digits", "test", {"name": "digits"}, ("a", "b"), tuple("wxyz"), labels, logits
+        ),
     )
     alphas.mkdir()
     entry.mkdir()
