@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.json_files import read_json
@@ -61,7 +62,7 @@ def _finished(folder: Path, kind: str, config: ConfigDict, harmless: str) -> boo
         read_json(folder / "results.json")
     except (FileNotFoundError, ValueError):  # not there, or damaged: it is written again
         return False
-    with open_run(folder, kind, config, harmless=(harmless,)):
+    with open_run(folder, kind, with_absolute_paths(config), harmless=(harmless,)):
         return True
 
 

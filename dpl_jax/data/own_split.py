@@ -55,9 +55,9 @@ def save_lists(folder: Path, full: Dataset, sampled: Dataset) -> None:
         "contents": {"train": _contents(sampled.train), "val": _contents(sampled.val)},
         "test_images": len(sampled.test),
     }
-    write_text(Path(folder) / SAMPLED, json.dumps(record))
-    if full.split_built or full.name == "folder":
+    if full.split_built or full.name == "folder":  # first, as the other says that both are there
         write_text(Path(folder) / SPLIT, json.dumps(file_lists(full)))
+    write_text(Path(folder) / SAMPLED, json.dumps(record))
 
 
 def run_dataset(run: Path, data: ConfigDict) -> Dataset:

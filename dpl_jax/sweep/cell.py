@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from dpl_jax.compilation_cache import use_compilation_cache
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import DplError, Interrupted
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.interrupts import end_on_sigterm
@@ -93,7 +94,7 @@ def check_cell(config: ConfigDict, folder: Path) -> None:
     """
     for kind, other in OTHER_STAGE.items():
         if (folder / kind / "config.json").is_file():
-            check_same_config(folder / kind, kind, config, (other,))
+            check_same_config(folder / kind, kind, with_absolute_paths(config), (other,))
 
 
 def _tell(folder: Path, state: str, message: str = "") -> None:

@@ -20,7 +20,7 @@ from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.predictions import load_predictions
 from dpl_jax.report.page import write_report
-from dpl_jax.reuse import evaluate_once
+from dpl_jax.reuse import evaluate_once, search_once
 from dpl_jax.search import search
 from dpl_jax.train import train
 
@@ -212,6 +212,19 @@ def test_a_known_result_is_taken_for_the_same_images_only(place, monkeypatch):
     assert evaluate_once(run) == first
     other = photos(here / "other", 0, 20)
     assert evaluate_once(run, config(other)) == "measured"
+
+
+def test_a_relative_root_means_one_folder_for_ever(place, tmp_path, monkeypatch):
+    """The same words name the same folder where they were said, and another one elsewhere."""
+    here, _ = place
+    monkeypatch.setattr("dpl_jax.reuse.search", None)
+    monkeypatch.chdir(here)
+    assert search_once(config("photos"), here / "RUN1") == here / "RUN1"
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(RunFolderError) as caught:
+        search_once(config("photos"), here / "RUN1")
+    assert str(here / "photos") in str(caught.value)
+    assert str(tmp_path / "elsewhere" / "photos") in str(caught.value)
 
 
 def test_replaced_and_lost_training_images(place, caplog):
