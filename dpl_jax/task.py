@@ -120,7 +120,7 @@ def list_images(data: ConfigDict, runs: Sequence[str | Path | None]) -> Dataset:
     """
     for run in (Path(each) for each in runs if each is not None):
         if has_lists(run) and same_source(read_config(run).data, data):
-            return run_dataset(run, data)
+            return run_dataset(run, data, mend=True)
     return load_dataset(data)
 
 

@@ -219,7 +219,7 @@ def test_of_several_members_the_one_that_went_wrong_is_named(
         wrong = {tower: leaf.at[1].set(np.nan) for tower, leaf in alphas.items()}
         return states.replace(params=states.params | {"alphas": wrong})
 
-    monkeypatch.setattr("dpl_jax.ablate.search_states", spoilt)
+    monkeypatch.setattr("dpl_jax.member_stages.search_states", spoilt)
     with pytest.raises(
         NumericsError, match=r"^Step 1 .* the alphas .* went wrong for: Member\("
     ) as c:

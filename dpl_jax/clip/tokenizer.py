@@ -26,14 +26,14 @@ class Tokenizer:
     Attributes:
       folder: where the tokenizer's files lie.
       max_length: positions of the text tower.
-      words: ids that the text tower knows.
+      words: ids that the text tower knows; None before there is one.
       end: id of the end-of-text that the text tower reads; ``LEGACY_EOS_ID`` for the largest of
         each text.
     """
 
     folder: str
     max_length: int
-    words: int = limits.CLIP_WORDS
+    words: int | None = None
     end: int = LEGACY_EOS_ID
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
@@ -56,7 +56,7 @@ class Tokenizer:
         ids = np.full((len(rows), max(map(len, rows), default=0)), tokenizer.eos_token_id, np.int32)
         for i, row in enumerate(rows):
             ids[i, : len(row)] = row
-        if ids.size and not 0 <= ids.min() <= ids.max() < self.words:
+        if self.words is not None and ids.size and not 0 <= ids.min() <= ids.max() < self.words:
             raise WeightsError(
                 f"{self.folder}: the tokenizer gives ids up to {ids.max()}, but config.json has a "
                 f"vocab_size of {self.words}; the files belong to different checkpoints."
@@ -67,7 +67,7 @@ class Tokenizer:
         """Raises WeightsError where the text tower would look for another end-of-text, or words."""
         words, end = len(tokenizer), tokenizer.eos_token_id
         wrong = ""
-        if words != self.words:
+        if self.words is not None and words != self.words:
             wrong = f"has {words} words, but the text tower has a vocab_size of {self.words}"
         elif self.end not in (end, LEGACY_EOS_ID):
             wrong = f"ends texts with {end}, but the text tower reads the eos_token_id {self.end}"

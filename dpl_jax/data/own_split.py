@@ -60,20 +60,28 @@ def save_lists(folder: Path, full: Dataset, sampled: Dataset) -> None:
     write_text(Path(folder) / SAMPLED, json.dumps(record))
 
 
-def run_dataset(run: Path, data: ConfigDict) -> Dataset:
+def run_dataset(run: Path, data: ConfigDict, *, mend: bool = False) -> Dataset:
     """The whole dataset of a run, in the run's own split; new images are counted, and left out.
 
     Args:
         run: a folder in which :func:`save_lists` has written.
         data: the run's ``config.data``; its root may be another place of the same images.
+        mend: goes on without a ``sampled.json`` that is damaged, as it will be written anew.
 
     Raises:
         RunFolderError: when the run's lists are missing or damaged, or the images that it was
             trained with are others now.
         DataError: as :func:`dpl_jax.data.load.load_dataset`.
     """
-    record, own = read_record(run), run / SPLIT
+    own = run / SPLIT
     full = load_dataset(data, own if own.is_file() else None)
+    try:
+        record = read_record(run)
+    except RunFolderError:
+        if not mend:
+            raise
+        LOG.warning("%s is damaged, and is written anew.", run / SAMPLED)
+        return full
     full = dataclasses.replace(full, split=record.get("split", full.split))
     _check_contents(run, record, full, data)
     if own.is_file():
