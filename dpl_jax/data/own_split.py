@@ -66,7 +66,7 @@ def run_dataset(run: Path, data: ConfigDict, *, mend: bool = False) -> Dataset:
     Args:
         run: a folder in which :func:`save_lists` has written.
         data: the run's ``config.data``; its root may be another place of the same images.
-        mend: goes on without a ``sampled.json`` that is damaged, as it will be written anew.
+        mend: goes on without a ``sampled.json`` that is damaged: a run that goes on writes it anew.
 
     Raises:
         RunFolderError: when the run's lists are missing or damaged, or the images that it was
@@ -80,7 +80,7 @@ def run_dataset(run: Path, data: ConfigDict, *, mend: bool = False) -> Dataset:
     except RunFolderError:
         if not mend:
             raise
-        LOG.warning("%s is damaged, and is written anew.", run / SAMPLED)
+        LOG.warning("%s is damaged; the images are listed without it.", run / SAMPLED)
         return full
     full = dataclasses.replace(full, split=record.get("split", full.split))
     _check_contents(run, record, full, data)
