@@ -148,6 +148,7 @@ class Checkpoints:
         step, arrays, metadata = stored
         tree = fit(arrays, target, self.folder / str(step))
         self._set_aside(newer_than=step)
+        self._remove_old()
         self._saved = {step}
         return Restored(step, tree, metadata)
 
@@ -223,6 +224,11 @@ class Checkpoints:
             aside = self.folder / f"{step}.damaged"
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)
+
+    def _remove_old(self) -> None:
+        """Ends the removal of old checkpoints, which a kill may have left half done."""
+        for step in _steps(self.folder)[: -self._keep] if is_first() else []:
+            shutil.rmtree(self.folder / str(step), ignore_errors=True)
 
     def _give_up(self, step: int, error: Exception) -> CheckpointError:
         """Ends Orbax after a failed save, which it would otherwise report again and again."""

@@ -75,6 +75,17 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, capfd,
     assert capfd.readouterr() == ("", "")
 
 
+def test_old_checkpoints_whose_removal_was_cut_short_are_removed(tmp_path, caplog):
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        for number in (10, 20, 30):
+            checkpoints.save(number, big_state(number), {"epoch": number // 10})
+    DAMAGE["no metadata"](tmp_path / "10")
+    with caplog.at_level(logging.WARNING), Checkpoints(tmp_path, keep=2) as checkpoints:
+        assert checkpoints.restore_latest(big_state(0)).step == 30
+    assert sorted(os.listdir(tmp_path)) == ["20", "30"]
+    assert not caplog.records
+
+
 def test_random_damage_never_gives_wrong_numbers(tmp_path, caplog):
     save(tmp_path, 1, tree=big_state(1))
     expected, rng = jax.tree.map(np.asarray, big_state(1)), random.Random(0)

@@ -142,7 +142,8 @@ def test_the_first_process_alone_writes_and_tells(
 ) -> None:
     assert "Search finished" in resumed[0][1] and "Search" not in resumed[1][1]
     assert "search 8/8" in resumed[0][2] and "search" not in resumed[1][2]
-    rows = [json.loads(line) for line in (files / "together/metrics.jsonl").open()]
+    metrics = (files / "together/metrics.jsonl").read_text()
+    rows = [json.loads(line) for line in metrics.splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 9))
     names = [{path.name for path in run.iterdir()} for run in (alone, files / "together")]
     assert names[0] == names[1]
