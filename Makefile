@@ -46,7 +46,7 @@ format: $(INSTALLED_DEV)  ## format the code and mend what can be mended
 	$(BIN) -m ruff check --fix .
 	$(BIN) -m ruff format .
 
-TYPED := dpl_jax launch configs
+TYPED := dpl_jax launch configs recipes
 types: $(INSTALLED_DEV)  ## check the type annotations
 	$(BIN) -m mypy $(sort $(dir $(wildcard $(TYPED:=/*.py))))
 

@@ -16,7 +16,7 @@ from dpl_jax.config import check_config
 from tests.docs.markdown import ROOT
 
 ENVIRONMENT = re.compile("[A-Z_]+=")
-MODULES = ("dpl_jax.data", "dpl_jax.results")
+MODULES = ("dpl_jax.data", "dpl_jax.results", "recipes.pretrain")
 
 
 def program(words: Sequence[str]) -> tuple[str, list[str]] | None:

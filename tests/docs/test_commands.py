@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 
 from dpl_jax.config_files import load_config
 from dpl_jax.json_files import write_json
-from tests.docs.markdown import PAGES, commands, prose
+from tests.docs.markdown import PAGES, ROOT, commands, prose
 from tests.docs.run_command import parse, program, run
 
 # A module that is run here may have been imported before; in a process of its own it never is.
@@ -34,7 +34,7 @@ PARSED_ONLY = {
     "launch/sweep.py": "starts many jobs, each a process of its own; tests/sweep/ runs it",
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
     "launch/serve.py": "serves until it is stopped; tests/serve/ runs it",
-    "launch/pretrain.py": "minutes; tests/test_pretrain_train.py runs it",
+    "recipes.pretrain": "minutes; tests/recipes/test_tiny_train.py runs it",
 }
 # Settings in place of those on the page: for whatever has a config, and by launcher.
 SMALL = (
@@ -97,6 +97,7 @@ def pictures(tmp_path_factory):
 def here(pictures, tmp_path, monkeypatch):
     """The folder that a page is run in."""
     monkeypatch.chdir(tmp_path)
+    Path("recipes").symlink_to(ROOT / "recipes")  # run in a checkout only
     monkeypatch.setenv("DPL_DATA_ROOT", "DATA")  # for commands that name no folder
     for name in ("DIR", "DATA"):
         shutil.copytree(pictures, name)

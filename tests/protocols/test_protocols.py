@@ -215,7 +215,7 @@ def test_targets_that_cannot_be_read(config, target_files, tmp_path):
         ([], "names no config"),
         (["configs/nothing.py"], "no config file configs/nothing.py"),
         ([str(tmp_path / "no_config.py")], "no_config.py is no config"),
-        (["pretrain_tiny"], "is no config of a dataset"),
+        (["recipes/tiny/config.py"], "is no config of a dataset"),
         ([f"{target_files[1]}s"], "data.classes is 'news'"),
         ([target_files[0], target_files[0]], "names photos twice"),
     ):

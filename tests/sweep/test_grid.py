@@ -39,7 +39,7 @@ def test_a_setting_reaches_every_cell_as_on_the_command_line() -> None:
     [
         (["dtdd"], [], "no config file dtdd.* caltech101, digits, dtd, eurosat"),
         (["dtd", "configs/dtd.py"], [], "names dtd twice"),
-        (["pretrain_tiny"], [], "no config of a dataset"),
+        (["recipes/tiny/config.py"], [], "no config of a dataset"),
         ([], [], "names nothing"),
         (["dtd"], ["search.epoch=3"], "did you mean 'epochs'"),
         (["dtd"], ["search.epochs=many"], "epochs.*many"),

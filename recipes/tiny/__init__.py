@@ -3,5 +3,5 @@
 Read in this order: `vocabulary` (what can be drawn and named), `strokes`, `glyphs`, `shapes`,
 `textures` (grey masks of one thing), `atlas` (all masks), `scenes` (what an image shows),
 `captions` (a sentence about it), `compose` (scene to pixels), `contrastive` (the loss),
-`train` (the loop), `export` (the Hugging Face folder), `assess` (zero-shot and linear probe).
+`train` (the loop), `export` (recipe to folder), `assess` (zero-shot and linear probe).
 """

@@ -14,16 +14,16 @@ from dpl_jax.clip.weights import Params
 from dpl_jax.errors import ConfigError, NumericsError
 from dpl_jax.json_files import read_json, to_json
 from dpl_jax.logits import image_features
-from dpl_jax.pretrain import export, train
-from dpl_jax.pretrain.assess import assess
-from dpl_jax.pretrain.contrastive import contrastive_loss
+from recipes.contrastive import contrastive_loss
+from recipes.tiny import export, train
+from recipes.tiny.assess import assess
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 12e6
 
 
 def small_recipe() -> ml_collections.ConfigDict:
-    spec = importlib.util.spec_from_file_location("recipe", ROOT / "configs/pretrain_tiny.py")
+    spec = importlib.util.spec_from_file_location("recipe", ROOT / "recipes/tiny/config.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

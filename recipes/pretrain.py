@@ -1,6 +1,6 @@
-"""Pretrains the embedded tiny CLIP.
+"""Pretrains a CLIP by a recipe.
 
-python launch/pretrain.py --config=configs/pretrain_tiny.py --workdir=runs/tiny_clip
+python -m recipes.pretrain --config=recipes/tiny/config.py --workdir=runs/tiny_clip
 """
 
 import time
@@ -9,9 +9,9 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.pretrain.export import pretrain_to
+from recipes.tiny.export import pretrain_to
 
-CONFIG = cli.define_config("configs/pretrain_tiny.py")
+CONFIG = cli.define_config("recipes/tiny/config.py")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "A new folder for the CLIP. Default: one under runs/ with the time."
 )

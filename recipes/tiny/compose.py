@@ -8,7 +8,7 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from PIL import Image
 
-from dpl_jax.pretrain.scenes import RESOLUTIONS
+from recipes.tiny.scenes import RESOLUTIONS
 
 Pixels = dict[str, jax.Array]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tokenizers import Regex, pre_tokenizers
 
-from dpl_jax.pretrain.captions import all_captions
-from dpl_jax.pretrain.common_words import COMMON_WORDS
+from recipes.common_words import COMMON_WORDS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
@@ -19,13 +18,15 @@ PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _WORD_WEIGHT = 20  # how often a common word counts, so that it is worth its merges
 
 
-def train_tokenizer(vocab_size: int, context_length: int) -> dict[str, str]:
-    """Contents by file name of a CLIP tokenizer trained on the captions and common words.
+def train_tokenizer(
+    captions: Iterable[str], vocab_size: int, context_length: int
+) -> dict[str, str]:
+    """Contents by file name of a CLIP tokenizer trained on captions and common English words.
 
     The vocabulary is CLIP's: 256 bytes, 256 bytes that end a word, the merges in order, then start
     and end of text; the end has the largest id, vocab_size - 1.
     """
-    corpus = [*all_captions(), *(word for word in COMMON_WORDS for _ in range(_WORD_WEIGHT))]
+    corpus = [*captions, *(word for word in COMMON_WORDS for _ in range(_WORD_WEIGHT))]
     merges = _train_merges(corpus, vocab_size - 2 * 256 - 2)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [*alphabet, *(byte + WORD_END for byte in alphabet), *map("".join, merges)]
@@ -47,9 +48,11 @@ def _settings(context_length: int) -> dict[str, object]:
     return settings | {"model_max_length": context_length} | _SPECIAL
 
 
-def write_tokenizer(folder: Path, vocab_size: int, context_length: int) -> None:
+def write_tokenizer(
+    folder: Path, captions: Iterable[str], vocab_size: int, context_length: int
+) -> None:
     """Train the tokenizer and write its files into an existing folder."""
-    for name, text in train_tokenizer(vocab_size, context_length).items():
+    for name, text in train_tokenizer(captions, vocab_size, context_length).items():
         (folder / name).write_text(text, encoding="utf-8")
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dpl_jax.pretrain import vocabulary as words
-from dpl_jax.pretrain.atlas import Atlas
+from recipes.tiny import vocabulary as words
+from recipes.tiny.atlas import Atlas
 
 # Attributes a caption can mention, the columns of Scenes.attributes.
 ATTRIBUTES = ("category", "thing", "style", "colour", "background", "size")

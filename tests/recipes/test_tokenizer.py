@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer
 
-from dpl_jax.pretrain.captions import all_captions
-from dpl_jax.pretrain.tokenizer_training import _merged, train_tokenizer, write_tokenizer
+from recipes.tiny.captions import all_captions
+from recipes.tokenizer_training import _merged, train_tokenizer, write_tokenizer
 
 VOCAB_SIZE = 1500
 # Latin letters with all accents, signs, and some of what lies far outside of them.
@@ -20,12 +20,13 @@ CHARACTERS = LATIN | st.sampled_from("漢字😀¿яあ")
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
     folder: Path = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(folder, VOCAB_SIZE, 77)
+    write_tokenizer(folder, all_captions(), VOCAB_SIZE, 77)
     return CLIPTokenizer.from_pretrained(folder)
 
 
 def test_training_again_gives_the_same_files() -> None:
-    assert train_tokenizer(600, 77) == train_tokenizer(600, 77)
+    captions = all_captions()
+    assert train_tokenizer(captions, 600, 77) == train_tokenizer(captions, 600, 77)
 
 
 def test_texts_start_and_end_as_in_clip_and_the_end_has_the_largest_id(

@@ -21,13 +21,13 @@ from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params, init_params
 from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
 from dpl_jax.errors import NumericsError
-from dpl_jax.pretrain.atlas import build_atlas
-from dpl_jax.pretrain.batches import Batch, make_batch, padded_tokenizer
-from dpl_jax.pretrain.compose import compose
-from dpl_jax.pretrain.contrastive import contrastive_loss, proxy_loss, true_captions
-from dpl_jax.pretrain.scenes import ATTRIBUTES
-from dpl_jax.pretrain.vocabulary import THINGS
 from dpl_jax.progress import progress
+from recipes.contrastive import contrastive_loss, proxy_loss, true_captions
+from recipes.tiny.atlas import build_atlas
+from recipes.tiny.batches import Batch, make_batch, padded_tokenizer
+from recipes.tiny.compose import compose
+from recipes.tiny.scenes import ATTRIBUTES
+from recipes.tiny.vocabulary import THINGS
 
 MAX_LOGIT_SCALE = math.log(100)  # Radford et al. (2021), section 2.5
 
@@ -158,7 +158,7 @@ def pretrain(
     """Trains a tiny CLIP from scratch.
 
     Args:
-      config: the recipe, see configs/pretrain_tiny.py.
+      config: the recipe, see recipes/tiny/config.py.
       tokenizer_folder: holds the tokenizer's files.
 
     Returns:

@@ -1,6 +1,6 @@
 """Pretrains the embedded tiny CLIP on drawn images with captions.
 
-python launch/pretrain.py --config=configs/pretrain_tiny.py --workdir=runs/tiny_clip
+python -m recipes.pretrain --config=recipes/tiny/config.py --workdir=runs/tiny_clip
 """
 
 import ml_collections

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.clip.tokenizer import Tokenizer
-from dpl_jax.pretrain.atlas import Atlas
-from dpl_jax.pretrain.captions import write_captions
-from dpl_jax.pretrain.scenes import sample_scenes
+from recipes.tiny.atlas import Atlas
+from recipes.tiny.captions import write_captions
+from recipes.tiny.scenes import sample_scenes
 
 Batch = dict[str, Any]
 

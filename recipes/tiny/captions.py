@@ -5,8 +5,8 @@ from string import Formatter
 
 import numpy as np
 
-from dpl_jax.pretrain import vocabulary as words
-from dpl_jax.pretrain.scenes import ATTRIBUTES
+from recipes.tiny import vocabulary as words
+from recipes.tiny.scenes import ATTRIBUTES
 
 # A field in braces is a mentioned attribute; the number is how often the sentence is drawn.
 _GLYPH = {

@@ -20,27 +20,7 @@ from dpl_jax.clip.weights import WEIGHTS, Params, save_params
 from dpl_jax.data.transforms import BICUBIC, CLIP_MEAN, CLIP_STD
 from dpl_jax.errors import ConfigError
 from dpl_jax.json_files import write_json
-from dpl_jax.pretrain.assess import assess
-from dpl_jax.pretrain.tokenizer_training import write_tokenizer
-from dpl_jax.pretrain.train import pretrain
 from dpl_jax.run_folder import versions
-
-
-def pretrain_to(workdir: Path, config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Trains a tiny CLIP by the recipe `config` and writes it to the new folder `workdir`.
-
-    The folder appears only when everything is in it. Returns the training record.
-
-    Raises:
-      ConfigError: when `workdir` exists and is not empty.
-    """
-    with _new_folder(workdir) as folder:
-        write_tokenizer(folder, config.vocab_size, config.context_length)
-        params, sizes, record = pretrain(config, folder)
-        write_clip(folder, params, sizes)
-        record = describe(config) | record | {"digits_accuracy": assess(folder)}
-        write_json(folder / "training.json", record)
-    return record
 
 
 def write_clip(folder: Path, params: Params, sizes: ClipConfig) -> None:
@@ -85,7 +65,7 @@ def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 @contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that becomes `path` when the block succeeds."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ConfigError(f"{path} exists and is not empty; give another --workdir.")

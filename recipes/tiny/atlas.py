@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dpl_jax.pretrain import vocabulary as words
-from dpl_jax.pretrain.glyphs import WEIGHTS, bundled_fonts, draw_glyph, has_glyph
-from dpl_jax.pretrain.shapes import draw_shape
-from dpl_jax.pretrain.strokes import draw_digit
-from dpl_jax.pretrain.textures import draw_texture
+from recipes.tiny import vocabulary as words
+from recipes.tiny.glyphs import WEIGHTS, bundled_fonts, draw_glyph, has_glyph
+from recipes.tiny.shapes import draw_shape
+from recipes.tiny.strokes import draw_digit
+from recipes.tiny.textures import draw_texture
 
 MASK_SIDE = 32  # pixels a side of a stored mask
 _PENS = (6, 10, 16)  # outline widths of shapes in pixels of their 128-pixel drawing

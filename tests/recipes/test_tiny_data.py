@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dpl_jax.pretrain import atlas as atlas_module
-from dpl_jax.pretrain import captions, compose, vocabulary
-from dpl_jax.pretrain.atlas import Atlas, build_atlas
-from dpl_jax.pretrain.batches import make_batch
-from dpl_jax.pretrain.contrastive import true_captions
-from dpl_jax.pretrain.scenes import ATTRIBUTES, RESOLUTIONS, Scenes, sample_scenes
-from dpl_jax.pretrain.shapes import POLYGONS
-from dpl_jax.pretrain.strokes import catmull_rom
+from recipes.contrastive import true_captions
+from recipes.tiny import atlas as atlas_module
+from recipes.tiny import captions, compose, vocabulary
+from recipes.tiny.atlas import Atlas, build_atlas
+from recipes.tiny.batches import make_batch
+from recipes.tiny.scenes import ATTRIBUTES, RESOLUTIONS, Scenes, sample_scenes
+from recipes.tiny.shapes import POLYGONS
+from recipes.tiny.strokes import catmull_rom
 
 SIDE = 32
 COUNT = 64  # of every batch that is drawn, so that one program draws them all
