@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import RunFolderError
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.private_folder import make_private
@@ -51,11 +52,16 @@ def make_jobs_folder(workdir: Path) -> Path:
 
 
 def write_plan(jobs: Path, plan: Plan) -> Path:
-    """Writes a plan into the folder of :func:`make_jobs_folder`."""
+    """Writes a plan into the folder of :func:`make_jobs_folder`.
+
+    Its paths are absolute: a job may start in another folder, with other variables.
+    """
     datasets = dict.fromkeys(cell.dataset for cell in plan.cells)
     content = {
         "workdir": str(plan.workdir.absolute()),
-        "configs": {name: to_json(plan.configs[name].to_dict()) for name in datasets},
+        "configs": {
+            name: to_json(with_absolute_paths(plan.configs[name]).to_dict()) for name in datasets
+        },
         "cells": plan.cells,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

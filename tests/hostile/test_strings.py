@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -30,6 +32,7 @@ from dpl_jax.report.page import render
 from dpl_jax.run_folder import check_same_config, read_whole_config
 from dpl_jax.run_links import refuse_links
 from dpl_jax.serve.app import render_page
+from dpl_jax.sweep.plan import make_jobs_folder
 from dpl_jax.table import escape_markdown
 from tests.export.conftest import classifier_with
 
@@ -69,6 +72,11 @@ def archive(path: Path) -> Path:
     return path
 
 
+def jobs_of_another_user(folder: Path) -> Path:
+    with mock.patch("os.getuid", return_value=os.getuid() + 1):
+        return make_jobs_folder(folder)
+
+
 # What has to be refused, by the guard.
 REFUSED: dict[str, list[Callable[[Path], object]]] = {
     "dpl_jax.config_files.load_shipped_config": [
@@ -104,6 +112,7 @@ REFUSED: dict[str, list[Callable[[Path], object]]] = {
         lambda folder: find_folder("owner/name", "a\x00b"),
     ],
     "dpl_jax.metrics_log._run_id": [lambda folder: _run_id(file(folder / "id.txt", "../../x"))],
+    "dpl_jax.private_folder.make_private": [jobs_of_another_user],
     "dpl_jax.run_links.refuse_links": [lambda folder: refuse_links(link(folder / "metrics.jsonl"))],
     "dpl_jax.checkpoint_files.check_files": [
         lambda folder: check_files(file(folder / "state" / "_sharding", "{}").parents[1]),

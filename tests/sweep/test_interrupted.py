@@ -19,7 +19,8 @@ from ml_collections import ConfigDict
 from dpl_jax.errors import Interrupted, RunFolderError
 from dpl_jax.folder_lock import in_use, lock_folder
 from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.plan import make_jobs_folder
+from dpl_jax.sweep.grid import Cell, read_datasets
+from dpl_jax.sweep.plan import Plan, make_jobs_folder, read_plan, write_plan
 from dpl_jax.sweep.sweep import sweep
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +171,24 @@ def test_plans_lie_in_a_folder_of_the_user_alone(
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(RunFolderError, match=r"jobs .* belongs to another user"):
         make_jobs_folder(tmp_path)
+
+
+def test_a_job_reads_the_same_files_wherever_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DPL_DATA_ROOT", "images")
+    settings = ["clip.path=clip", "data.cache_dir=cache"]
+    configs = read_datasets(["dtd"], settings) | read_datasets(["eurosat"], ["data.root=own"])
+    cells = [Cell("dtd", 1, 1), Cell("eurosat", 1, 1)]
+    path = write_plan(make_jobs_folder(Path("runs")), Plan(Path("runs"), configs, cells))
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("DPL_DATA_ROOT", "others")
+    plan = read_plan(path)
+    dtd, eurosat = plan.configs["dtd"], plan.configs["eurosat"]
+    read = (dtd.clip.path, dtd.data.root, dtd.data.cache_dir, eurosat.data.root, plan.workdir)
+    assert [Path(place).relative_to(tmp_path).name for place in read] == [
+        "clip", "images", "cache", "own", "runs",
+    ]  # fmt: skip
+    assert eurosat.clip.path == "openai/clip-vit-base-patch16"

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ml_collections import ConfigDict
 
+from configs import digits
 from dpl_jax.errors import ConfigError
 from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cluster import Options, check_options, make_scheduler
@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def scheduler(folder: Path, options: Options = OPTIONS) -> Scheduler:
-    jobs, configs = make_jobs_folder(folder / "runs"), {"a": ConfigDict({"data": {}})}
+    jobs, configs = make_jobs_folder(folder / "runs"), {"a": digits.get_config()}
     return make_scheduler(
         options, jobs, lambda cells: write_plan(jobs, Plan(folder / "runs", configs, cells))
     )
