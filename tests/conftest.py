@@ -1,26 +1,12 @@
 """What every test shares: JAX on the CPU, no network, and the folder of real images."""
 
 import os
-import platform
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
-
-
-def compilation_cache() -> Path:
-    """A private folder for compiled programs, so that running the tests again is quick.
-
-    One a machine: a home folder may be shared by machines with different processors, and a compiled
-    program fits only one of them.
-    """
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "dpl_jax" / f"tests-{platform.node()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
-
 
 # Read when JAX, TensorFlow Datasets and the hub client are imported, so set before the tests are;
 # processes that a test starts inherit them.
@@ -29,13 +15,27 @@ for name, value in {
     "JAX_NUM_CPU_DEVICES": "2",
     # Tests compile far longer than they run.
     "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    "JAX_COMPILATION_CACHE_DIR": str(compilation_cache()),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes; the least used programs go first
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     "HF_HUB_OFFLINE": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }.items():
     os.environ.setdefault(name, value)
+
+
+def keep_compiled_programs() -> None:
+    """In a private folder, so that running the tests again is quick; keyed as those of runs."""
+    import jax
+
+    from dpl_jax.compilation_cache import cache_home, machine_key, private_folder
+
+    folder = private_folder(cache_home() / "dpl_jax" / "tests" / machine_key())
+    if folder is not None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+keep_compiled_programs()
 
 # A shell starts its background jobs with Ctrl-C ignored, and they leave it so; the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
