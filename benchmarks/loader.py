@@ -25,12 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.canvases import Canvases, load_canvases
 from dpl_jax.data.coop.layouts import read_coop
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, evaluation_batches
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.table import print_table
 
 PREPROCESSING = Preprocessing(224, 224)

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax import config as base
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.clip.model import Clip
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.prompts import TOWERS, init_discrete, init_supernet
 from dpl_jax.steps import State, create_search_state, create_train_state
 from dpl_jax.task import Batch, Task
@@ -121,6 +121,7 @@ def make_problem(
         config=config,
         dtype=dtype,
         tokenizer=Tokenizer("", config.text.max_position_embeddings),
+        preprocessing=Preprocessing(config.vision.image_size, config.vision.image_size),
         source="random weights",
         folder="",
     )

@@ -16,11 +16,12 @@ import PIL.Image
 
 from dpl_jax.class_names import class_ids, has_same_names
 from dpl_jax.clip.model import Clip
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.data.images import from_pillow, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.templates import check_template, fill, prompts_for
-from dpl_jax.data.transforms import Preprocessing, normalise, resize_and_crop
+from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.export.folder import is_export, read_export
@@ -28,7 +29,6 @@ from dpl_jax.input_checks import check_classnames
 from dpl_jax.json_files import read_json
 from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.logits import normalise as to_length_one
-from dpl_jax.task import clip_preprocessing
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
 PICTURES = (str, os.PathLike, PIL.Image.Image)
@@ -86,8 +86,7 @@ class Classifier:
         folder, clip = Path(folder), None if clip is None else os.fspath(clip)
         if is_export(folder):
             found = read_export(folder, clip)
-            preprocessing = clip_preprocessing(found.clip)
-            return cls(**found._asdict(), preprocessing=preprocessing)
+            return cls(**found._asdict(), preprocessing=found.clip.preprocessing)
         trained = load_trained(folder, clip)
         origin = read_origin(folder)
         texts = tuple(prompts_for(origin.classnames, origin.template))
@@ -103,7 +102,7 @@ class Classifier:
                 texts,
                 names=() if has_same_names(origin.results) else origin.classnames,
             ),
-            preprocessing=clip_preprocessing(trained.clip),
+            preprocessing=trained.clip.preprocessing,
             results=origin.results,
         )
 

@@ -25,6 +25,18 @@ class TextTooLongError(DplError, ValueError):
     """A text with more tokens than the text tower has positions."""
 
 
+class DataError(DplError, ValueError):
+    """A dataset, split or image list that cannot be used as it is."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A dataset, split file or image that is not where it was looked for."""
+
+
+class UnreadableImageError(DataError):
+    """An image that is damaged, too large, not an image, or not permitted to be read."""
+
+
 class NumericsError(DplError, ArithmeticError):
     """A loss or parameter that is not finite."""
 

@@ -46,7 +46,7 @@ from dpl_jax.results import check_weights
 from dpl_jax.run_folder import HARMLESS, config_differences, read_whole_config, within
 from dpl_jax.run_links import refuse_links
 from dpl_jax.scores import score
-from dpl_jax.task import class_texts, clip_preprocessing, load_on
+from dpl_jax.task import class_texts, load_on
 
 LOG = logging.getLogger(__name__)
 # Where a run's files are: they may lie elsewhere when it is evaluated, if they are the same.
@@ -325,7 +325,7 @@ def encode(
       encoders: by name.
       config: of the run.
     """
-    preprocessing = clip_preprocessing(clip)
+    preprocessing = clip.preprocessing
     features: dict[str, list[np.ndarray]] = {name: [] for name in encoders}
     labels: list[np.ndarray] = []
     reads: list[np.ndarray] = []

@@ -18,12 +18,12 @@ from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.canvases import canvas_megabytes, canvas_side, load_canvases
 from dpl_jax.data.decode import decode, read_all
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.machines import gather_parts, own_part, parts
 from dpl_jax.mesh import replicate
 

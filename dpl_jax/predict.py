@@ -20,9 +20,8 @@ import scipy.special
 
 from dpl_jax.classifier import Classifier, Guess
 from dpl_jax.data.decode import thread_count
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.image_files import SUFFIXES, Unread, is_image, is_system_folder, unread_in
-from dpl_jax.errors import ConfigError
+from dpl_jax.errors import ConfigError, UnreadableImageError
 from dpl_jax.json_files import write_file
 from dpl_jax.printable import printable
 from dpl_jax.progress import progress

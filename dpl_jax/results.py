@@ -25,7 +25,6 @@ from dpl_jax.errors import WeightsError
 from dpl_jax.json_files import read_json, to_json, write_json
 from dpl_jax.regular_files import open_regular
 from dpl_jax.run_folder import versions
-from dpl_jax.task import clip_preprocessing
 
 # The fields of every result that say where its numbers come from.
 PROVENANCE = (
@@ -60,7 +59,7 @@ def provenance(
         "shots": config.data.shots,
         "seed": config.seed,
         "template": sampled.template,
-        "transform": dataclasses.asdict(clip_preprocessing(clip)) | {"train": config.data.augment},
+        "transform": dataclasses.asdict(clip.preprocessing) | {"train": config.data.augment},
         "sampled_files": {
             split: {"images": len(items), "sha256": list_hash(items)}
             for split, items in (("train", sampled.train), ("val", sampled.val))

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.class_names import class_ids
 from dpl_jax.clip.model import Clip, load_clip
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
 from dpl_jax.data.augment import random_crop_flip
@@ -21,7 +22,7 @@ from dpl_jax.data.load import load_dataset, sample, tell
 from dpl_jax.data.own_split import has_lists, run_dataset, same_source
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
-from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing
+from dpl_jax.data.transforms import normalise
 from dpl_jax.feed import Feed, ImageSet, open_feed
 from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
@@ -138,7 +139,7 @@ def prepare_inputs(
     """
     clip = load_on(mesh, config)
     texts = replicate(class_texts(clip, sampled), mesh)
-    preprocessing = clip_preprocessing(clip)
+    preprocessing = clip.preprocessing
     opened = functools.partial(open_feed, preprocessing=preprocessing, data=config.data, mesh=mesh)
     train = opened(sampled.train, augment=True)
     val = opened(sampled.val, augment=False) if sampled.val else None
@@ -156,11 +157,6 @@ def load_on(mesh: Mesh | None, config: ConfigDict) -> Clip:
     """The config's CLIP, whole on every device of the mesh."""
     clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
     return clip if mesh is None else clip.replace(params=replicate(clip.params, mesh), mesh=mesh)
-
-
-def clip_preprocessing(clip: Clip) -> Preprocessing:
-    """How the CLIP wants its images."""
-    return read_preprocessing(Path(clip.folder), clip.config.vision.image_size)
 
 
 def class_texts(clip: Clip, dataset: Dataset) -> Texts:

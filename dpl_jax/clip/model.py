@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig, TextConfig, read_config
 from dpl_jax.clip.names import to_hub_id
+from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import Params, load_params
 from dpl_jax.errors import ConfigError, WeightsNotFoundError
@@ -47,6 +48,7 @@ class Clip(struct.PyTreeNode):
       config: all sizes.
       dtype: of the towers' matrix products, "float32" or "bfloat16".
       tokenizer: callable, texts to ids.
+      preprocessing: how it wants its images.
       source: the folder or hub id that it was loaded from.
       folder: where its files lie on this machine.
       remat: keep only the hidden states between layers for the gradient, which computes the rest
@@ -61,6 +63,7 @@ class Clip(struct.PyTreeNode):
     config: ClipConfig = struct.field(pytree_node=False)
     dtype: str = struct.field(pytree_node=False)
     tokenizer: Tokenizer = struct.field(pytree_node=False)
+    preprocessing: Preprocessing = struct.field(pytree_node=False)
     source: str = struct.field(pytree_node=False)
     folder: str = struct.field(pytree_node=False)
     remat: bool = struct.field(pytree_node=False, default=False)
@@ -87,6 +90,7 @@ def load_clip(
     Raises:
       WeightsNotFoundError: when there is no such folder and the hub cannot be reached.
       WeightsError: when the files do not make up a CLIP.
+      DataError: when they ask for images in another way than CLIP's.
       ConfigError: for another ``dtype``.
     """
     if dtype not in ("float32", "bfloat16"):
@@ -98,6 +102,7 @@ def load_clip(
         config=config,
         dtype=dtype,
         tokenizer=_tokenizer(folder, config.text),
+        preprocessing=read_preprocessing(folder, config.vision.image_size),
         source=str(path_or_hub_id),
         folder=str(folder),
     )

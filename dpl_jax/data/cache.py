@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.split import Item
+from dpl_jax.errors import DataError
 from dpl_jax.json_files import read_json
 from dpl_jax.numpy_files import map_npy
 

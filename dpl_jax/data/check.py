@@ -11,9 +11,9 @@ from pathlib import Path
 from dpl_jax.data.class_texts import first_texts
 from dpl_jax.data.coop.expected import EXPECTED
 from dpl_jax.data.decode import thread_count
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Dataset, Item
+from dpl_jax.errors import UnreadableImageError
 from dpl_jax.printable import printable
 from dpl_jax.table import print_table
 

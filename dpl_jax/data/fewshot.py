@@ -10,8 +10,8 @@ import logging
 import random
 from collections.abc import Iterable, Sequence
 
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.split import Item
+from dpl_jax.errors import DataError
 
 MAX_VALIDATION_SHOTS = 4  # CoOp, section 4 of the paper: at most 4 validation images a class
 log = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ from dpl_jax.data.coop.build_split import (
     visible,
 )
 from dpl_jax.data.coop.split_file import read_split
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import LIST_HELP, Layout, find_layout, has_images, listed, unread
 from dpl_jax.data.image_files import SUFFIXES, Unread
 from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.errors import DataError, DataNotFoundError
 from dpl_jax.json_files import read_json
 from dpl_jax.once import warn_once
 

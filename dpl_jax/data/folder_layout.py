@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.data.coop.build_split import image_names, visible
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.image_files import SUFFIXES, Unread, unread_in
+from dpl_jax.errors import DataError, DataNotFoundError
 
 # In any case: "Train" and "TEST" too.
 SPLIT_NAMES = {

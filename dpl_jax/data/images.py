@@ -14,12 +14,11 @@ import PIL.Image
 
 from dpl_jax import limits
 from dpl_jax.data.depths import to_rgb
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.image_files import FORMATS, SUFFIXES
 from dpl_jax.data.jpeg_scans import check_scans
 from dpl_jax.data.orientation import open_image, upright
 from dpl_jax.data.split import Image, Item
-from dpl_jax.errors import DplError
+from dpl_jax.errors import DataError, DplError, UnreadableImageError
 from dpl_jax.regular_files import open_regular
 
 MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set

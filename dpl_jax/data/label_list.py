@@ -13,9 +13,9 @@ from typing import Any
 
 from dpl_jax.data.coop.build_split import image_names
 from dpl_jax.data.coop.split_file import inside_path
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder_layout import SPLIT_NAMES, split_name
 from dpl_jax.data.image_files import SUFFIXES
+from dpl_jax.errors import DataError, DataNotFoundError
 from dpl_jax.text_files import read_text
 
 # What columns are called, the surest names first; case, spaces and underscores do not count.

@@ -12,13 +12,13 @@ from ml_collections import ConfigDict
 from dpl_jax.data.class_texts import name_remarks
 from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
 from dpl_jax.data.digits import read_digits
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.fewshot import sample_few_shot, short_classes
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.folder_layout import listed
 from dpl_jax.data.split import Dataset, subsample_classes
 from dpl_jax.data.templates import TEMPLATES, check_template
 from dpl_jax.data.tfds_source import read_tfds
+from dpl_jax.errors import DataError
 from dpl_jax.machines import is_first
 from dpl_jax.printable import printable
 

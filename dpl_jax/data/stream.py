@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.canvases import Canvases, read_canvas
 from dpl_jax.data.decode import thread_count, warn_unreadable
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Item
-from dpl_jax.data.transforms import Preprocessing, resize_and_crop
+from dpl_jax.data.transforms import resize_and_crop
+from dpl_jax.errors import DataError, UnreadableImageError
 
 PREFETCHED_BATCHES = 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dpl_jax.data.errors import DataError
+from dpl_jax.errors import DataError
 
 PHOTO = "a photo of a {}."
 

@@ -13,10 +13,10 @@ from dpl_jax.data.coop import imagenet
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes
 from dpl_jax.data.coop.layouts import LAYOUTS, locate
 from dpl_jax.data.coop.split_file import read_split
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.image_files import is_system_path
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.errors import DataError, DataNotFoundError
 from dpl_jax.json_files import children, read_json
 
 # What TFDS calls CoOp's datasets; it has neither FGVCAircraft nor UCF101's frames.

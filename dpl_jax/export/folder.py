@@ -42,7 +42,6 @@ from dpl_jax.json_files import read_json, sync_folder, to_json, write_file, writ
 from dpl_jax.places import clip_name, without_places
 from dpl_jax.results import PROVENANCE, check_weights
 from dpl_jax.safetensors_files import open_tensors
-from dpl_jax.task import clip_preprocessing
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier
@@ -238,7 +237,7 @@ def check_params(params: Mapping[str, Any], clip: Clip, folder: Path) -> dict[st
 def check_preprocessing(clip: Clip, stated: Any) -> None:
     """Raises WeightsError unless the CLIP's test transform is the one of the trained classifier."""
     stated = dict(stated) if isinstance(stated, Mapping) else {}
-    for name, value in to_json(dataclasses.asdict(clip_preprocessing(clip))).items():
+    for name, value in to_json(dataclasses.asdict(clip.preprocessing)).items():
         if stated.get(name) != value:
             raise WeightsError(
                 f"The preprocessor_config.json of {clip.source} says {name} {value}, but the "

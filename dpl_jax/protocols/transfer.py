@@ -13,11 +13,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dpl_jax.config_files import load_config
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import subsample_classes
 from dpl_jax.demo import METHODS, demo
-from dpl_jax.errors import ConfigError
+from dpl_jax.errors import ConfigError, DataError
 from dpl_jax.json_files import write_json
 from dpl_jax.protocols.record import (
     Evaluation,

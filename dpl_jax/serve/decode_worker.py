@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 
 import PIL.Image
 
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
+from dpl_jax.errors import UnreadableImageError
 
 
 class Upload:

@@ -16,7 +16,7 @@ from typing import Any
 
 import PIL.Image
 
-from dpl_jax.data.errors import UnreadableImageError
+from dpl_jax.errors import UnreadableImageError
 from dpl_jax.printable import printable
 
 LOG = logging.getLogger(__name__)

@@ -8,9 +8,8 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import find_folder
 from dpl_jax.data.check import check
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.errors import DplError
+from dpl_jax.errors import DataError, DplError
 
 LISTED = 3  # missing files of a dataset that are told
 

@@ -18,7 +18,7 @@ from dpl_jax.data.digits import read_digits
 from dpl_jax.data.fewshot import sample_few_shot
 from dpl_jax.data.split import Item
 from dpl_jax.data.templates import prompts_for
-from dpl_jax.data.transforms import normalise, read_preprocessing
+from dpl_jax.data.transforms import normalise
 from dpl_jax.logits import image_features, text_features
 
 
@@ -29,12 +29,11 @@ def assess(folder: Path, shots: int = 16, seeds: tuple[int, ...] = (1, 2, 3)) ->
     frozen image features, `shots` training images a class, mean over `seeds`).
     """
     clip, digits = load_clip(folder), read_digits()
-    preprocessing = read_preprocessing(folder, clip.config.vision.image_size)
-    mean, std = preprocessing.mean, preprocessing.std
+    mean, std = clip.preprocessing.mean, clip.preprocessing.std
     encode = jax.jit(lambda pixels: image_features(clip, normalise(pixels, mean, std)))
 
     def features(items: tuple[Item, ...]) -> np.ndarray:
-        pixels = decode(items, preprocessing)[0]  # (n, H, W, 3) uint8
+        pixels = decode(items, clip.preprocessing)[0]  # (n, H, W, 3) uint8
         return unit(encode(jnp.asarray(pixels)))  # (n, F)
 
     test, labels = features(digits.test), np.array([item.label for item in digits.test])

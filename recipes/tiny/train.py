@@ -16,10 +16,11 @@ import optax
 from flax import struct
 
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params, init_params
-from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
+from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import NumericsError
 from dpl_jax.progress import progress
 from recipes.contrastive import contrastive_loss, proxy_loss, true_captions

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dpl_jax import config as base
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.digits import read_digits
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.feed import CHUNK_STEPS, chunk_steps, open_feed
 from dpl_jax.order import train_order
 

@@ -11,8 +11,8 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax import Clip, load_clip, prompted_logits, search_logits
 from dpl_jax import config as base
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.logits import discrete, mixed, text_features
 from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts import TOWERS

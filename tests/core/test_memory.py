@@ -48,7 +48,8 @@ def temporary_bytes(config: ClipConfig, sizes: StepSizes, longest: int, plan: Pl
         return jax.ShapeDtypeStruct(sizes, dtype)
 
     def loss(prompts, alphas, params, texts):
-        clip = Clip(params, config, "float32", None, "", "", plan.remat, plan.class_chunks)
+        how = {"remat": plan.remat, "class_chunks": plan.class_chunks}
+        clip = Clip(params, config, "float32", None, None, "", "", **how)
         return text_features(clip, texts, supernet_prompts(prompts, alphas)).sum()
 
     layers, width = config.text.num_hidden_layers, config.text.hidden_size

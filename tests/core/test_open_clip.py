@@ -12,10 +12,8 @@ from safetensors.numpy import save_file
 
 import dpl_jax
 from dpl_jax.clip.names import LAION, OPENAI, to_hub_id
-from dpl_jax.data.errors import DataError
-from dpl_jax.errors import WeightsError, WeightsNotFoundError
+from dpl_jax.errors import DataError, WeightsError, WeightsNotFoundError
 from dpl_jax.results import weights_sha256
-from dpl_jax.task import clip_preprocessing
 from tests.core.small_clip import (
     EOS,
     PIECES,
@@ -117,7 +115,7 @@ def test_the_same_numbers_as_from_hugging_faces_layout(tmp_path: Path, text: str
     ids = clip.tokenize(["a cat", "a longer dog"])
     logits = dpl_jax.zero_shot_logits(clip, images, ids)
     np.testing.assert_array_equal(logits, dpl_jax.zero_shot_logits(expected, images, ids))
-    how = clip_preprocessing(clip)
+    how = clip.preprocessing
     assert (how.size, how.crop, how.mean, how.std) == (16, 16, (0.5, 0.4, 0.3), (0.2,) * 3)
     digests = {weights_sha256(str(folder)) for folder in (theirs, tmp_path / "hf")}
     assert len(digests) == 2  # of their own files, and not of none
@@ -168,12 +166,11 @@ def test_another_model_is_refused_by_name(
 )
 def test_another_preprocessing_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
     tensors = open_clip_tensors(random_tensors(CONFIG))
-    clip = dpl_jax.load_clip(
-        write_open_clip(tmp_path / "clip", changed("preprocess_cfg", **{field: value}), tensors)
-    )
+    folder = tmp_path / "clip"
+    write_open_clip(folder, changed("preprocess_cfg", **{field: value}), tensors)
     name = value if isinstance(value, str) else field
     with pytest.raises(DataError, match=rf"open_clip_config\.json.*{name}"):
-        clip_preprocessing(clip)
+        dpl_jax.load_clip(folder)
 
 
 def test_other_formats_are_told_how_to_convert(tmp_path: Path) -> None:

@@ -14,9 +14,8 @@ import pytest
 
 from configs import folder
 from dpl_jax import cli
-from dpl_jax.data.errors import DataNotFoundError
 from dpl_jax.data.own_split import run_dataset
-from dpl_jax.errors import ConfigError, RunFolderError
+from dpl_jax.errors import ConfigError, DataNotFoundError, RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.predictions import load_predictions
 from dpl_jax.report.page import write_report

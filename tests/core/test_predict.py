@@ -5,8 +5,8 @@ import PIL.Image
 import pytest
 
 from configs import digits
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.split import Dataset, Item
+from dpl_jax.errors import UnreadableImageError
 from dpl_jax.evaluate import as_predictions, predict
 from dpl_jax.logits import NO_PROMPTS
 from dpl_jax.measured import Measured

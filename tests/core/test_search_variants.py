@@ -14,8 +14,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax import Clip, prompted_logits, search_logits
 from dpl_jax import config as base
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.errors import ConfigError
 from dpl_jax.logits import text_features
 from dpl_jax.members import cut_supernet

@@ -9,8 +9,8 @@ import pytest
 
 from dpl_jax.data import canvases as canvases_module
 from dpl_jax.data.canvases import Canvases, canvas_megabytes, canvas_side, load_canvases
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.split import Item
+from dpl_jax.errors import DataError, UnreadableImageError
 
 SIDE = 24
 

@@ -11,9 +11,9 @@ from scipy.io import savemat
 from dpl_jax.data.coop.imagenet import class_indices
 from dpl_jax.data.coop.layouts import LAYOUTS, read_coop
 from dpl_jax.data.coop.split_file import read_split
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.errors import DataError, DataNotFoundError
 
 WITH_SPLIT_FILE = [name for name, layout in LAYOUTS.items() if layout.split_file]
 ROWS = {

@@ -6,9 +6,9 @@ import PIL.ImageCms
 import pytest
 
 from dpl_jax.data.depths import to_rgb
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
+from dpl_jax.errors import UnreadableImageError
 
 RAMP = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.fewshot import hold_out_validation, sample_few_shot
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.split import Item, list_hash
+from dpl_jax.errors import DataError
 
 EXPECTED = json.loads((Path(__file__).parent / "caltech101_part_samples.json").read_text())
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.load import load_dataset, sample
+from dpl_jax.errors import DataError, DataNotFoundError
 
 
 def tree(root, write_image, counts):

@@ -9,12 +9,11 @@ import sys
 import pytest
 
 from configs.folder import get_config
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.folder_layout import split_name
 from dpl_jax.data.load import check_test_images, remarks, sample
 from dpl_jax.data.split import build_dataset
-from dpl_jax.errors import DplError
+from dpl_jax.errors import DataError, DplError
 from dpl_jax.pool import load_pool
 from dpl_jax.task import load_inputs
 from tests.data.trees import check_trees

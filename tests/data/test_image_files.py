@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from dpl_jax.data import image_files
 from dpl_jax.data.check import check, print_report
 from dpl_jax.data.coop.layouts import read_coop
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.image_files import HAS_AVIF, HAS_HEIF, is_image, is_system_path
+from dpl_jax.errors import DataError
 from dpl_jax.predict import find_images
 
 CLASSES = ("cat", "dog")

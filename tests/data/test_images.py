@@ -6,12 +6,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.images import read_image
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item
-from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.errors import DataError, UnreadableImageError
 
 PREPROCESSING = Preprocessing(16, 16)
 

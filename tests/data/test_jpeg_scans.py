@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpl_jax.data.errors import UnreadableImageError
 from dpl_jax.data.images import read_image
 from dpl_jax.data.jpeg_scans import count_scans
 from dpl_jax.data.split import Item
+from dpl_jax.errors import UnreadableImageError
 from tests.data.metadata import InMemory, _segment
 
 

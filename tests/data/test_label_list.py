@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.load import load_dataset
+from dpl_jax.errors import DataError, DataNotFoundError
 
 NAMES = ("a", "b", "c", "d")
 

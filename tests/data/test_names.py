@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 import dpl_jax
 from dpl_jax.class_names import class_ids, spoken
 from dpl_jax.data.coop.split_file import inside_path, read_split
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.split import Item, build_dataset, check_unique_names
 from dpl_jax.data.templates import prompts_for
-from dpl_jax.errors import ConfigError, TextTooLongError
+from dpl_jax.errors import ConfigError, DataError, TextTooLongError
 from dpl_jax.input_checks import check_classnames
 
 TEMPLATE = "a photo of a {}."

@@ -14,10 +14,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 import dpl_jax
 from dpl_jax.clip.model import TINY_CLIP_FOLDER
-from dpl_jax.data.errors import DataError
-from dpl_jax.data.transforms import Preprocessing, normalise, read_preprocessing, resize_and_crop
+from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
+from dpl_jax.data.transforms import normalise, resize_and_crop
+from dpl_jax.errors import DataError
 from dpl_jax.export.folder import copy_clip
-from dpl_jax.task import clip_preprocessing
 
 SIDE = 16
 PLAIN: dict[str, Any] = {
@@ -118,7 +118,7 @@ def test_a_loaded_clip_and_its_copy_keep_it(tmp_path: Path) -> None:
     write(folder, {"image_processor": fields | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}})
     copy_clip(dpl_jax.load_clip(folder), tmp_path / "copy")
     for place in (folder, tmp_path / "copy"):
-        how = clip_preprocessing(dpl_jax.load_clip(place))
+        how = dpl_jax.load_clip(place).preprocessing
         assert how.mean == how.std == (0.5,) * 3
 
 

@@ -3,10 +3,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item, build_dataset, list_hash, subsample_classes
 from dpl_jax.data.templates import TEMPLATES, prompts_for
+from dpl_jax.errors import DataError
 
 
 def build(make_items, counts, **options):

@@ -5,14 +5,14 @@ import jax
 import numpy as np
 import pytest
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data import stream
 from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.canvases import load_canvases
 from dpl_jax.data.decode import decode
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
-from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.errors import DataError, UnreadableImageError
 
 PREPROCESSING = Preprocessing(16, 16)
 

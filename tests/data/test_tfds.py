@@ -9,11 +9,11 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.tfds_source import read_tfds
-from dpl_jax.data.transforms import Preprocessing
+from dpl_jax.errors import DataError, DataNotFoundError
 
 LABELS = ["background_google", "ants", "faces"]
 

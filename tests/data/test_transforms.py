@@ -6,18 +6,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing, read_preprocessing
 from dpl_jax.data.decode import decode
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.images import to_rgb
 from dpl_jax.data.split import Item
-from dpl_jax.data.transforms import (
-    CLIP_MEAN,
-    CLIP_STD,
-    Preprocessing,
-    normalise,
-    read_preprocessing,
-    resize_and_crop,
-)
+from dpl_jax.data.transforms import normalise, resize_and_crop
+from dpl_jax.errors import DataError
 
 # What transformers' CLIPImageProcessor saves today, and what it saved at first.
 TODAY = {

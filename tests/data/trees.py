@@ -19,9 +19,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dpl_jax.data.errors import DataError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.split import Dataset
+from dpl_jax.errors import DataError
 
 TRAIN = ("train", "Train", "TRAIN", "training", "Training")
 VAL = ("val", "Val", "valid", "validation", "dev")

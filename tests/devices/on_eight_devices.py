@@ -21,9 +21,9 @@ from configs import digits
 from dpl_jax import Clip, checkpoints, load_clip
 from dpl_jax import config as base
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.data.transforms import Preprocessing
 from dpl_jax.evaluate import evaluate
 from dpl_jax.logits import mixed, text_features
 from dpl_jax.mesh import data_mesh, replicate
@@ -167,7 +167,7 @@ def many_classes(count: int) -> dict[str, Any]:
     teacher = shape(CLASSES, MANY.projection_dim)
     preprocessing = Preprocessing(size=32, crop=32)
     task = Task(None, None, texts, teacher, preprocessing)
-    clip = Clip(abstract_params(MANY), MANY, "float32", None, "", "", mesh=mesh)
+    clip = Clip(abstract_params(MANY), MANY, "float32", None, None, "", "", mesh=mesh)
     batch = shape(8, 32, 32, 3), shape(8, dtype=jnp.int32)
     step = functools.partial(search_step, search=settings, steps_per_epoch=1)
     inputs = everywhere((jax.eval_shape(state), clip, task, batch, batch))

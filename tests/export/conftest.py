@@ -18,7 +18,6 @@ from dpl_jax.evaluate import as_prompts
 from dpl_jax.prompts import init_discrete, init_supernet
 from dpl_jax.results import weights_sha256
 from dpl_jax.run_folder import versions
-from dpl_jax.task import clip_preprocessing
 
 CLASSNAMES = ("zero", "one", "two <b>")
 TEMPLATE = "a photo of the digit {}."
@@ -36,7 +35,7 @@ def classifier_with(kind: str) -> Classifier:
         prompts, alphas = init_supernet(clip.config, 3, 0, {"image": 0.05, "text": 0.05})
         params = {"prompts": prompts, "alphas": jax.tree.map(lambda leaf: 1e3 * leaf, alphas)}
     texts = tuple(prompts_for(CLASSNAMES, TEMPLATE))
-    preprocessing = clip_preprocessing(clip)
+    preprocessing = clip.preprocessing
     weights = {"path": "tiny", "revision": "", "sha256": weights_sha256(clip.folder)}
     results = {
         "dataset": "digits",

@@ -16,6 +16,7 @@ from dpl_jax import checkpoints
 from dpl_jax.aggregate.records import NoResultsError, read_records
 from dpl_jax.checkpoint_manifest import check_manifest, empty_arrays, make_manifest
 from dpl_jax.clip.config import read_config as read_clip_config
+from dpl_jax.clip.preprocessing import read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer, _load
 from dpl_jax.clip.weights import WEIGHTS, WEIGHTS_INDEX, load_params
 from dpl_jax.config import get_config, with_shortcuts
@@ -26,7 +27,6 @@ from dpl_jax.data.images import read_image
 from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Item
 from dpl_jax.data.tfds_source import _check_features
-from dpl_jax.data.transforms import read_preprocessing
 from dpl_jax.exchange.alphas import read_alphas
 from dpl_jax.exchange.state_dict import read_prompts
 from dpl_jax.folder_lock import _holder

@@ -28,12 +28,17 @@ from dpl_jax.config import get_config
 from dpl_jax.configuration import read_lengths
 from dpl_jax.data.coop.layouts import read_coop
 from dpl_jax.data.coop.matlab import read_row
-from dpl_jax.data.errors import DataError, UnreadableImageError
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.tfds_source import _check_features
-from dpl_jax.errors import ConfigError, RunFolderError, WeightsError
+from dpl_jax.errors import (
+    ConfigError,
+    DataError,
+    RunFolderError,
+    UnreadableImageError,
+    WeightsError,
+)
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.json_files import parse_json, read_json, write_json
 from dpl_jax.predictions import load_predictions

@@ -15,7 +15,6 @@ from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.inspect.leave_out import LeftOut, Quality, leave_out, measure, without_layers
 from dpl_jax.logits import NO_PROMPTS, discrete, image_features, mixed
-from dpl_jax.task import clip_preprocessing
 from tests.inspect.conftest import Case
 
 LENGTHS = {"image": [2, 0, 1, 3], "text": [1, 2, 0]}
@@ -38,7 +37,7 @@ class Digits:
         }
 
     def by_hand(self, lengths: dict[str, Any]) -> Quality:
-        how = clip_preprocessing(self.clip)
+        how = self.clip.preprocessing
         pixels = np.stack([resize_and_crop(read_image(item), how) for item in self.items])
         images = normalise(jnp.asarray(pixels), how.mean, how.std)
         ids = self.clip.tokenize(prompts_for(self.dataset.classnames, self.dataset.template))

@@ -9,7 +9,8 @@ import PIL.Image
 import PIL.ImageFilter
 import pytest
 
-from dpl_jax.data.transforms import normalise, read_preprocessing, resize_and_crop
+from dpl_jax.clip.preprocessing import read_preprocessing
+from dpl_jax.data.transforms import normalise, resize_and_crop
 
 transformers = pytest.importorskip("transformers")
 

@@ -15,8 +15,13 @@ import PIL.Image
 import pytest
 
 from configs import digits
-from dpl_jax.data.errors import UnreadableImageError
-from dpl_jax.errors import CheckpointError, DplError, RunFolderError, WriteError
+from dpl_jax.errors import (
+    CheckpointError,
+    DplError,
+    RunFolderError,
+    UnreadableImageError,
+    WriteError,
+)
 from dpl_jax.evaluate import evaluate
 from dpl_jax.report.page import write_report
 from dpl_jax.search import search

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from dpl_jax.data.errors import UnreadableImageError
+from dpl_jax.errors import UnreadableImageError
 from dpl_jax.serve.decoding import Decoders
 
 ROOT = Path(__file__).resolve().parents[2]

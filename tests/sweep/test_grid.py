@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from dpl_jax.data.errors import DataError
-from dpl_jax.errors import ConfigError, RunFolderError
+from dpl_jax.errors import ConfigError, DataError, RunFolderError
 from dpl_jax.json_files import to_json, write_json
 from dpl_jax.sweep.cluster import Options
 from dpl_jax.sweep.grid import PAPER, Cell, cell_config, make_cells, read_datasets

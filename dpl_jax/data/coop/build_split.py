@@ -9,9 +9,9 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.image_files import is_image, is_system_file, is_system_folder
 from dpl_jax.data.split import Item
+from dpl_jax.errors import DataError, DataNotFoundError
 from dpl_jax.once import warn_once
 
 # CoOp seeds the split with the run's seed, so that its test set would change with it; here the

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dpl_jax.data.coop.build_split import Splits, image_names, visible
 from dpl_jax.data.coop.readers import read_lines
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Item
+from dpl_jax.errors import DataError, DataNotFoundError
 
 CLASSNAMES_FILE = "classnames.txt"  # lines "n01440764 tench", CLIP's names for the 1000 classes
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from dpl_jax.data.coop import imagenet, readers
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_class_folders
 from dpl_jax.data.coop.split_file import check_inside, read_split
-from dpl_jax.data.errors import DataError, DataNotFoundError
 from dpl_jax.data.split import Dataset, build_dataset
 from dpl_jax.data.templates import TEMPLATES
+from dpl_jax.errors import DataError, DataNotFoundError
 
 HELP = "docs/datasets.md says how to get the dataset and what its folder must look like"
 

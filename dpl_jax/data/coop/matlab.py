@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dpl_jax import limits
-from dpl_jax.data.errors import DataError, DataNotFoundError
+from dpl_jax.errors import DataError, DataNotFoundError
 from dpl_jax.regular_files import read_bytes
 
 HEADER_SIZE, TAG_SIZE = 128, 8
