@@ -18,12 +18,28 @@ ACCELERATOR := $(or $(ACCELERATOR),$(shell nvidia-smi -L >/dev/null 2>&1 && echo
 # the way PyTorch's own installation page gives for the system: TORCH_INSTALL='torch==2.13.0 ...'.
 TORCH_INSTALL ?= -e ".[parity]"
 
-INSTALLED := $(VENV)/.installed-$(ACCELERATOR)
-INSTALLED_DEV := $(VENV)/.installed-$(ACCELERATOR)-dev
-INSTALLED_PARITY := $(VENV)/.installed-parity
-INSTALLED_DOCS := $(VENV)/.installed-docs
+# LOCKED=1 installs the versions of the lock files, each with its hash checked, as .ci/run does;
+# otherwise pip takes the newest within the ranges of pyproject.toml, on any system.
+LOCK := requirements$(if $(filter cpu,$(ACCELERATOR)),,-$(ACCELERATOR))-lock.txt
+LOCKS := requirements-lock.txt requirements-cuda12-lock.txt requirements-dev-lock.txt \
+	requirements-build-lock.txt
+PIP_INSTALL = $(BIN) -m pip install $(PIP_FLAGS)
+ifdef LOCKED
+install = $(PIP_INSTALL) --require-hashes -r requirements-build-lock.txt && \
+	$(PIP_INSTALL) --require-hashes --no-build-isolation -r $(2) && \
+	$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+else
+install = $(PIP_INSTALL) -e ".$(1)"
+endif
 
-.PHONY: help demo test parity lint format types notebooks docs docs-serve bench fuzz clean
+INSTALLED := $(VENV)/.installed-$(ACCELERATOR)$(if $(LOCKED),-locked)
+INSTALLED_DEV := $(INSTALLED)-dev
+INSTALLED_PARITY := $(INSTALLED)-parity
+INSTALLED_DOCS := $(INSTALLED)-docs
+INSTALLED_SUPPLY := $(INSTALLED)-supply
+
+.PHONY: help demo test parity lint format types notebooks docs docs-serve bench fuzz \
+	lock audit sbom clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -68,6 +84,28 @@ FUZZ_ARGS ?= --inputs=100000
 fuzz: $(INSTALLED_DEV)  ## feed mutated files to every parser; FUZZ_ARGS="--inputs=1000"
 	$(BIN) -m tests.hostile.fuzz $(FUZZ_ARGS)
 
+# For every supported Python and system at once. LOCK_ARGS= keeps the versions that still fit.
+LOCK_ARGS ?= --upgrade
+UV_COMPILE = $(BIN) -m uv pip compile --quiet --universal --python-version=3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command="make lock" \
+	$(LOCK_ARGS)
+lock: $(INSTALLED_SUPPLY)  ## renew the lock files: the newest versions within the ranges, with hashes
+	$(UV_COMPILE) pyproject.toml -o requirements-lock.txt
+	$(UV_COMPILE) pyproject.toml --extra=cuda12 -c requirements-lock.txt -o requirements-cuda12-lock.txt
+	$(UV_COMPILE) pyproject.toml --extra=dev --extra=docs --extra=onnx --extra=supply \
+		-c requirements-lock.txt -o requirements-dev-lock.txt
+	$(UV_COMPILE) --group=build -c requirements-dev-lock.txt -o requirements-build-lock.txt
+
+audit: $(INSTALLED_SUPPLY)  ## ask for known vulnerabilities of what is locked, over the internet
+	$(BIN) .ci/audit.py $(LOCKS) $(AUDIT_ARGS)
+
+SBOM = dist/dpl_jax-$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml).cdx.json
+sbom: $(INSTALLED_SUPPLY)  ## write the bill of materials of a release, dist/*.cdx.json (CycloneDX)
+	@mkdir -p dist
+	$(BIN) -W ignore -m cyclonedx_py requirements --pyproject=pyproject.toml --mc-type=library \
+		--output-reproducible -o $(SBOM) requirements-lock.txt
+	@echo "The bill of materials is $(SBOM)."
+
 clean:  ## remove the environment, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -82,19 +120,25 @@ $(VENV)/.created:
 	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-$(INSTALLED): pyproject.toml | $(VENV)/.created
+$(INSTALLED): pyproject.toml $(if $(LOCKED),$(LOCKS)) | $(VENV)/.created
+	@test -z "$(LOCKED)" -o -f $(LOCK) || { echo "There is no $(LOCK): without LOCKED, pip takes what" \
+		"fits pyproject.toml." >&2; exit 1; }
 	@echo "Installing dpl_jax into $(VENV) for $(ACCELERATOR). The first time this takes some minutes."
-	$(BIN) -m pip install $(PIP_FLAGS) -e "$(if $(filter cpu,$(ACCELERATOR)),.,.[$(ACCELERATOR)])"
+	$(call install,$(if $(filter cpu,$(ACCELERATOR)),,[$(ACCELERATOR)]),$(LOCK))
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
-	$(BIN) -m pip install $(PIP_FLAGS) -e ".[dev]"
+	$(call install,[dev],requirements-dev-lock.txt)
 	@touch $@
 
 $(INSTALLED_PARITY): $(INSTALLED_DEV)
-	$(BIN) -m pip install $(PIP_FLAGS) $(TORCH_INSTALL)
+	$(PIP_INSTALL) $(TORCH_INSTALL)
 	@touch $@
 
 $(INSTALLED_DOCS): $(INSTALLED)
-	$(BIN) -m pip install $(PIP_FLAGS) -e ".[docs]"
+	$(call install,[docs],requirements-dev-lock.txt)
+	@touch $@
+
+$(INSTALLED_SUPPLY): $(INSTALLED)
+	$(call install,[supply],requirements-dev-lock.txt)
 	@touch $@
