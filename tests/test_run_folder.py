@@ -197,7 +197,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
         holder.kill()
     with open_run(tmp_path, "search", config) as run:  # the stale lock is taken over
         holder_now = json.loads((run.path / "lock").read_text())
-    assert holder_now == {"host": socket.gethostname(), "pid": os.getpid()}
+    assert (holder_now["host"], holder_now["pid"]) == (socket.gethostname(), os.getpid())
+    assert (tmp_path / "lock").read_bytes() == b""
 
 
 def test_the_same_process_cannot_open_a_folder_twice(tmp_path):

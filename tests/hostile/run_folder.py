@@ -231,8 +231,7 @@ def _page_without_figures(run: Path) -> str:
 
 def _refused_lock(run: Path) -> str:
     """What a refusal says of the process that holds the lock."""
-    with (run / "lock").open(encoding="utf-8") as file:
-        return _holder(file)
+    return _holder((run / "lock").read_bytes())
 
 
 def _card(run: Path) -> str:

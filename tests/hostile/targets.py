@@ -110,7 +110,7 @@ def _shortcuts(contents: bytes) -> object:
 
 
 def _lock(contents: bytes) -> object:
-    return _holder(io.TextIOWrapper(io.BytesIO(contents), encoding="utf-8"))
+    return _holder(contents)
 
 
 def _clip_targets(scratch: Path, clip: Path) -> list[Target]:
