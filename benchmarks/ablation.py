@@ -13,18 +13,11 @@ from benchmarks.section import Row, Scale, Section
 from benchmarks.timing import seconds
 from configs import digits
 from dpl_jax.member_groups import group_members
-from dpl_jax.members import (
-    Member,
-    cut_supernet,
-    member_params,
-    place,
-    search_members_epoch,
-    search_states,
-    train_members_epoch,
-    train_states,
-)
+from dpl_jax.member_stages import search_stage, train_stage
+from dpl_jax.members import Member, cut_supernet, member_params
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts import HostTree, choose_lengths, init_discrete, init_supernet
+from dpl_jax.stage import Stage
 from dpl_jax.steps import (
     State,
     create_search_state,
@@ -61,21 +54,20 @@ def members(scale: Scale) -> list[Section]:
 
 def run_together(config: ConfigDict, pool: Pool, runs: list[Member]) -> State:
     """All runs at once; returns the states after stage 2."""
-    search, train = FrozenConfigDict(config.search), FrozenConfigDict(config.train)
-    clip = pool.inputs.clip.config
     size, mesh = group_members(config, pool, runs)
     group = [*runs, *[runs[-1]] * (size - len(runs))]
-    states = search_states(group, clip, search, pool.steps_per_epoch(search.batch_size))
-    states = place(states, mesh)
-    for epoch in range(search.epochs):
-        states, _ = search_members_epoch(states, pool, group, search, epoch, mesh)
+    states = run_stage(search_stage(config, pool, mesh, group))
     lengths: dict[Member, HostTree] = {}
     for run, params in zip(group, member_params(states), strict=True):
         lengths[run] = choose_lengths(cut_supernet(params, run.max_context_length)["alphas"])[0]
-    states = train_states(group, lengths, clip, train, pool.steps_per_epoch(train.batch_size))
-    states = place(states, mesh)
-    for epoch in range(train.epochs):
-        states, _ = train_members_epoch(states, pool, group, train, epoch, mesh)
+    return run_stage(train_stage(config, pool, mesh, lengths, group))
+
+
+def run_stage(stage: Stage) -> State:
+    """All epochs of a stage, without a run folder."""
+    states = stage.start()
+    for epoch in range(stage.epochs):
+        states, _ = stage.run_steps(states, epoch, slice(None))
     return states
 
 

@@ -15,16 +15,18 @@ import argparse
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 from scipy import stats
 
+from benchmarks.ablation import run_stage
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
 from dpl_jax.config_files import load_config
 from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.evaluate import predict
 from dpl_jax.logits import discrete
 from dpl_jax.member_groups import group_members, use_all_cores
-from dpl_jax.members import Member, member_params, place, train_members_epoch, train_states
+from dpl_jax.member_stages import train_stage
+from dpl_jax.members import Member, member_params
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.scores import score
 from dpl_jax.table import print_table
@@ -67,16 +69,12 @@ def accuracies(config: ConfigDict, pool: Pool, lengths: list[Lengths]) -> np.nda
     """Test accuracy (configurations, seeds) in percent, all trained as members."""
     members = [Configured(number, seed) for number in range(len(lengths)) for seed in pool.samples]
     own = {member: lengths[member.configuration] for member in members}
-    train, clip = FrozenConfigDict(config.train), pool.inputs.clip
     size, mesh = group_members(config, pool, [Member(config.search.max_context_length, 1)] * 64)
     found: dict[Configured, float] = {}
     for first in range(0, len(members), size):
         group = members[first : first + size]
         group += [group[-1]] * (size - len(group))
-        steps = pool.steps_per_epoch(train.batch_size)
-        states = place(train_states(group, own, clip.config, train, steps), mesh)
-        for epoch in range(train.epochs):
-            states, _ = train_members_epoch(states, pool, group, train, epoch, mesh)
+        states = run_stage(train_stage(config, pool, mesh, own, group))
         prompts = {
             member: discrete(params["prompts"], own[member])
             for member, params in zip(group, member_params(states), strict=True)

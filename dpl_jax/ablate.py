@@ -5,6 +5,7 @@ All combinations run as members of one program, see :mod:`dpl_jax.members`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.json_files import write_json
 from dpl_jax.logits import NO_PROMPTS, TowerPrompts
-from dpl_jax.member_groups import Outcome, group_members
+from dpl_jax.member_groups import Outcome, group_members, run_groups
 from dpl_jax.member_stages import (
     Outcomes,
     chosen_lengths,
     finished_supernets,
-    search_members,
+    search_stage,
     supernet_prompts,
-    train_members,
+    train_stage,
     trained_prompts,
 )
 from dpl_jax.members import Member, cut_supernet
@@ -59,11 +60,15 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     name = run_name(config).rpartition("-seed")[0]
     with open_run(workdir, "ablate", config, name=name) as run:
         save_samples(run.path, pool)
-        searched = search_members(run, config, pool, members, grouping)
+        search = functools.partial(search_stage, config, pool, grouping.mesh)
+        searched = run_groups(run, config, members, grouping, search)
         lengths = chosen_lengths(config, pool, searched)
         nets = finished_supernets(config, searched)
         all_shots = load_pool(config, seeds, hold_out=False, workdir=run.path)
-        trained = train_members(run, config, all_shots, members, lengths, grouping, supernets=nets)
+        train = functools.partial(
+            train_stage, config, all_shots, grouping.mesh, lengths, supernets=nets
+        )
+        trained = run_groups(run, config, members, grouping, train)
         devices = grouping.mesh.size
         found = _results(config, pool, searched, trained, lengths, nets, devices)
         write_json(run.path / "ablation.json", found)

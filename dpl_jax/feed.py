@@ -75,17 +75,24 @@ class Feed:
         return len(self.items) if self.resident is None else len(self.resident)
 
     def chunks(self, order: np.ndarray, steps: int) -> Iterator[tuple[ImageSet, jax.Array]]:
-        """Yields images and indices (steps, B) into them, for an epoch's order (all steps, B)."""
+        """Yields images and indices into them, ``steps`` steps at a time.
+
+        Args:
+          order: (all steps, B) of an epoch, or (all steps, M, B) of members; indices likewise.
+          steps: of one chunk.
+        """
         if self.resident is not None:
             for start in range(0, len(order), steps):
                 yield self.resident, replicate(order[start : start + steps], self.mesh)
             return
-        size = order.shape[1]
-        batches = _host_batches(self, order[:, own_part(size)])
+        flat = order.reshape(len(order), -1)  # (all steps, B) or (all steps, M * B)
+        size = flat.shape[1]
+        batches = _host_batches(self, flat[:, own_part(size)])
         while batch := list(itertools.islice(batches, steps)):
             own = jax.tree.map(lambda *leaves: np.concatenate(leaves), *batch)
             images = gather_parts(own, size)  # of one process after the other
-            yield replicate((images, _positions(len(batch), size)), self.mesh)
+            indices = _positions(len(batch), size).reshape(-1, *order.shape[1:])  # (steps, .., B)
+            yield replicate((images, indices), self.mesh)
 
 
 def _positions(steps: int, size: int) -> np.ndarray:

@@ -2,80 +2,88 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
 from jax.sharding import Mesh
-from ml_collections import FrozenConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.method import Method
 from dpl_jax.clip.model import Clip
-from dpl_jax.loop import join_steps
-from dpl_jax.members import ALL_STEPS, Seeded, member_chunks, over_members, stack
+from dpl_jax.members import Seeded, members_program, place, stack
 from dpl_jax.optimizers import train_optimizer
 from dpl_jax.pool import Pool
+from dpl_jax.stage import Stage, run_chunks
 from dpl_jax.steps import Metrics, Params, State, create_state, descend, step_key
 from dpl_jax.task import Batch, Task
 
 
-def fit_states(
-    members: Sequence[Seeded],
+def fit_stage(
+    config: ConfigDict,
+    pool: Pool,
+    mesh: Mesh,
     method: Method,
-    clip: Clip,
     inputs: Any,
-    train: FrozenConfigDict,
-    steps_per_epoch: int,
-) -> State:
-    """The members before their first step, leaves (M, ..); the method's parameters as "prompts".
+    group: Sequence[Seeded],
+    name: str,
+) -> Stage:
+    """The training of a baseline by a group of members; its parameters are the "prompts".
 
     Args:
-      members: M of them.
+      config: the whole config.
+      pool: the images of all seeds.
+      mesh: of the devices.
       method: a baseline.
-      clip: a frozen CLIP.
       inputs: of the method, the same for all members.
-      train: ``config.train``.
-      steps_per_epoch: for the schedule.
+      group: of members.
+      name: of the stage.
     """
-    optimizer = train_optimizer(train, steps_per_epoch)
-    return stack(
-        [
-            create_state(
-                {"prompts": method.init(clip, inputs, member.seed)}, optimizer, member.seed
-            )
-            for member in members
-        ]
+    train, clip = FrozenConfigDict(config.train), pool.inputs.clip
+    steps, seeds = pool.steps_per_epoch(train.batch_size), [member.seed for member in group]
+    program = members_program(
+        fit_epoch,
+        mesh,
+        method=method,  # type: ignore[arg-type]  # a frozen dataclass can be hashed
+        train=train,
+        steps_per_epoch=steps,
     )
 
+    def start() -> State:
+        optimizer = train_optimizer(train, steps)
+        states = [
+            create_state({"prompts": method.init(clip, inputs, seed)}, optimizer, seed)
+            for seed in seeds
+        ]
+        return place(stack(states), mesh)
 
-def fit_members_epoch(
-    states: State,
-    pool: Pool,
-    members: Sequence[Seeded],
+    def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order = pool.train_orders(seeds, train.batch_size, epoch)[which]  # (steps, M, B)
+        chunks = (((task, inputs), indices) for task, indices in pool.inputs.chunks(order))
+        return run_chunks(program, states, clip, chunks)
+
+    return Stage(name, train.epochs, steps, start, run_steps, members=group)
+
+
+def fit_epoch(
+    state: State,
+    clip: Clip,
+    task_and_inputs: tuple[Task, Any],
+    order: jax.Array,
+    *,
     method: Method,
-    inputs: Any,
     train: FrozenConfigDict,
-    epoch: int,
-    mesh: Mesh,
-    which: slice = ALL_STEPS,
+    steps_per_epoch: int,
 ) -> tuple[State, Metrics]:
-    """One epoch of the members, as :func:`dpl_jax.members.train_members_epoch`."""
-    steps, parts = pool.steps_per_epoch(train.batch_size), []
-    for task, order in member_chunks(pool, members, train.batch_size, epoch, which):
-        states, metrics = _fit_program(
-            states,
-            pool.inputs.clip,
-            (task, inputs),
-            order,
-            method=method,
-            train=train,
-            steps_per_epoch=steps,
-            mesh=mesh,
-        )
-        parts.append(metrics)
-    return states, join_steps(parts)
+    """An epoch of one member (or a chunk of one); order (steps, B), metrics (steps,)."""
+    task, inputs = task_and_inputs
+
+    def body(state: State, indices: jax.Array) -> tuple[State, Metrics]:
+        batch = task.train_batch(indices, step_key(state))
+        return fit_step(state, clip, inputs, batch, method, train, steps_per_epoch)
+
+    return jax.lax.scan(body, state, order)
 
 
 def fit_step(
@@ -98,35 +106,3 @@ def fit_step(
     optimizer = train_optimizer(train, steps_per_epoch)
     state, metrics = descend(loss, state, "prompts", batch, optimizer)
     return state.replace(step=state.step + 1), {"train": metrics}
-
-
-@functools.partial(
-    jax.jit,
-    static_argnames=("method", "train", "steps_per_epoch", "mesh"),
-    donate_argnames="states",
-)
-def _fit_program(
-    states: State,
-    clip: Clip,
-    task_and_inputs: tuple[Task, Any],
-    order: jax.Array,
-    *,
-    method: Method,
-    train: FrozenConfigDict,
-    steps_per_epoch: int,
-    mesh: Mesh,
-) -> tuple[State, Metrics]:
-    """An epoch of every member as one program; order (steps, M, B)."""
-
-    def epoch(
-        state: State, clip: Clip, shared: tuple[Task, Any], order: jax.Array
-    ) -> tuple[State, Metrics]:
-        task, inputs = shared
-
-        def body(state: State, indices: jax.Array) -> tuple[State, Metrics]:
-            batch = task.train_batch(indices, step_key(state))
-            return fit_step(state, clip, inputs, batch, method, train, steps_per_epoch)
-
-        return jax.lax.scan(body, state, order)
-
-    return over_members(epoch, mesh, states, clip, task_and_inputs, order)

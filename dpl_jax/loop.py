@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dpl_jax.checkpoints import Checkpoints
@@ -23,76 +22,55 @@ from dpl_jax.metrics_log import (
     truncate_metrics,
     wandb_rows,
 )
-from dpl_jax.numerics import BatchNames, check_finite
+from dpl_jax.numerics import check_finite
 from dpl_jax.position import START, Position, chunks, epoch_means
 from dpl_jax.progress import progress
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.steps import Metrics, State
+from dpl_jax.stage import Stage
+from dpl_jax.steps import State
 
-RunSteps = Callable[[State, int, slice], tuple[State, Metrics]]
-Describe = Callable[[State], dict[str, Any]]
 TellRow = Callable[[Mapping[str, Any]], None]
 
 
-def run_epochs(
-    run: RunFolder,
-    state: State,
-    run_steps: RunSteps,
-    *,
-    kind: str,
-    epochs: int,
-    steps_per_epoch: int,
-    config: ConfigDict,
-    describe: Describe = lambda state: {},
-    batch_names: BatchNames = lambda epoch, step, split: (),
-    members: Sequence[Any] = (),
-) -> State:
-    """Runs the epochs that are left and returns the last state.
+def run_epochs(run: RunFolder, config: ConfigDict, stage: Stage) -> State:
+    """Runs the epochs of a stage that are left and returns the last state.
 
     An epoch is run in one go, or in chunks of ``config.checkpoint.every_steps`` steps. SIGTERM and
     SIGINT stop the run at the end of the chunk that is running, see :mod:`dpl_jax.interrupts`.
 
     Args:
       run: the folder; its newest good checkpoint is where the run goes on.
-      state: before the first step; its arrays are donated.
-      run_steps: (state, epoch, which steps of the epoch) to the next state and metrics with a
-        leading axis of steps, ``{"train": {"loss": .., "accuracy": .., "finite": ..}, ..}``; a
-        second axis is members.
-      kind: what the progress bar calls it.
-      epochs: in all.
-      steps_per_epoch: of every epoch.
       config: the whole config.
-      describe: further fields of the epoch's line in metrics.jsonl.
-      batch_names: what the images of a step are called, for the NumericsError.
-      members: what the members are called, likewise.
+      stage: what is run.
 
     Raises:
       NumericsError: when a loss or parameter is not finite; the last good checkpoint stays.
       CheckpointError: when a checkpoint does not fit or cannot be written.
       Interrupted: after a signal and a checkpoint.
     """
+    epochs, steps_per_epoch = stage.epochs, stage.steps_per_epoch
     check = functools.partial(
         check_finite,
         steps_per_epoch=steps_per_epoch,
-        batch_names=batch_names,
-        members=members,
+        batch_names=stage.batch_names,
+        members=stage.members,
         folder=run.checkpoints,
     )
     with (
         stop_signals() as stop,
         Checkpoints(run.checkpoints, keep=config.checkpoint.keep) as checkpoints,
     ):
-        state, done, row = _resume(run, checkpoints, state, steps_per_epoch)
-        with _rows(run, config, kind, epochs, state, done) as tell_row:
+        state, done, row = _resume(run, checkpoints, stage.start(), steps_per_epoch)
+        with _rows(run, config, stage, state, done) as tell_row:
             every_steps = config.checkpoint.every_steps
             for epoch, steps in chunks(done, epochs, steps_per_epoch, every_steps):
-                state, metrics = run_steps(state, epoch, steps)
+                state, metrics = stage.run_steps(state, epoch, steps)
                 metrics = jax.device_get(metrics)
                 check(metrics, epoch, steps.start)
                 done = done.after(metrics)
                 if done.step == steps_per_epoch:
                     row = {"step": int(state.step), "epoch": epoch + 1} | epoch_means(done)
-                    row = json_row(row | describe(state))
+                    row = json_row(row | stage.describe(state))
                     tell_row(row)
                     done = done.after_epoch()
                 asked = any_of(stop.signal or 0)  # processes stop together
@@ -104,13 +82,6 @@ def run_epochs(
                     by = signal.Signals(asked)
                     raise _interrupted(run, by, int(state.step), done, epochs)
     return state
-
-
-def join_steps(parts: Sequence[Metrics]) -> Metrics:
-    """Metrics of an epoch from those of its chunks; every leaf has a leading axis of steps."""
-    if len(parts) == 1:
-        return parts[0]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
 def _resume(
@@ -131,16 +102,16 @@ def _resume(
 
 @contextlib.contextmanager
 def _rows(
-    run: RunFolder, config: ConfigDict, kind: str, epochs: int, state: State, done: Position
+    run: RunFolder, config: ConfigDict, stage: Stage, state: State, done: Position
 ) -> Iterator[TellRow]:
     """Yields a function that writes the row of an epoch to all places and shows its progress."""
     if not run.writes:
         yield lambda row: None
         return
     with (
-        progress(epochs, kind, config.progress, start=done.epoch) as bar,
+        progress(stage.epochs, stage.name, config.progress, start=done.epoch) as bar,
         tensorboard_events(run, config.tensorboard, int(state.step)) as write_events,
-        wandb_rows(run, config, kind) as log_row,
+        wandb_rows(run, config, stage.name) as log_row,
     ):
 
         def tell(row: Mapping[str, Any]) -> None:

@@ -13,12 +13,13 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.json_files import explained_writes
 from dpl_jax.loop import run_epochs
-from dpl_jax.members import MEMBERS, Member, member_params, place, search_states
+from dpl_jax.members import MEMBERS, Member, member_params, search_states
 from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.pool import Pool
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.steps import Metrics, Params, State
+from dpl_jax.stage import Stage
+from dpl_jax.steps import Params
 
 M = TypeVar("M", bound=Hashable)
 
@@ -86,12 +87,7 @@ def run_groups(
     config: ConfigDict,
     members: Sequence[M],
     grouping: Grouping,
-    start: Callable[[Sequence[M]], State],
-    run_steps: Callable[[State, Sequence[M], int, slice], tuple[State, Metrics]],
-    *,
-    stage: str,
-    epochs: int,
-    steps_per_epoch: int,
+    stage: Callable[[Sequence[M]], Stage],
 ) -> dict[M, Outcome]:
     """Runs or resumes one stage of all members, each group in ``RUN/STAGE-members-FIRST-LAST``.
 
@@ -102,39 +98,19 @@ def run_groups(
       config: the whole config.
       members: each with whatever tells it from the others.
       grouping: of :func:`group_members`.
-      start: the members' state before the first step, with a leading axis of members.
-      run_steps: (states, members, epoch, which steps of it) to the next states and metrics
-        (steps, M).
-      stage: name of the stage.
-      epochs: of the stage.
-      steps_per_epoch: the same for all members.
+      stage: of a group of members; states and metrics have an axis of members.
     """
     outcomes: dict[M, Outcome] = {}
     size = grouping.size
     for first in range(0, len(members), size):
         own = members[first : first + size]
         group = [*own, *[own[-1]] * (size - len(own))]
-        path = run.path / f"{stage}-members-{first + 1}-{first + size}"
+        of_group = stage(group)
+        path = run.path / f"{of_group.name}-members-{first + 1}-{first + size}"
         with explained_writes(path):
             path.mkdir(exist_ok=True)
         folder = dataclasses.replace(run, path=path)
-
-        def steps_of_group(
-            states: State, epoch: int, which: slice, group: Sequence[M] = group
-        ) -> tuple[State, Metrics]:
-            return run_steps(states, group, epoch, which)
-
-        states = place(start(group), grouping.mesh)
-        states = run_epochs(
-            folder,
-            states,
-            steps_of_group,
-            kind=stage,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            config=config,
-            members=group,
-        )
+        states = run_epochs(folder, config, of_group)
         params, means = member_params(states), read_metrics(folder)[-1]["members"]
         for index, member in enumerate(own):
             metrics = {name: values[index] for name, values in means.items()}

@@ -8,68 +8,56 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.configuration import Lengths
 from dpl_jax.logits import TowerPrompts, discrete, mixed
-from dpl_jax.member_groups import Grouping, Outcome, run_groups
+from dpl_jax.member_groups import Outcome
 from dpl_jax.members import (
+    M,
     Member,
     cut_supernet,
-    search_members_epoch,
+    members_program,
+    place,
     search_states,
-    train_members_epoch,
     train_states,
 )
 from dpl_jax.pool import Pool
 from dpl_jax.relaxation import finished_alphas
-from dpl_jax.run_folder import RunFolder
 from dpl_jax.selection import select_lengths
-from dpl_jax.steps import Metrics, Params, State
-from dpl_jax.train import needs_supernet
+from dpl_jax.stage import Stage, run_chunks
+from dpl_jax.start import needs_supernet
+from dpl_jax.steps import Metrics, Params, State, search_epoch, train_epoch
 
 Outcomes = Mapping[Member, Outcome]
 
 
-def search_members(
-    run: RunFolder,
-    config: ConfigDict,
-    pool: Pool,
-    members: Sequence[Member],
-    grouping: Grouping,
-    *,
-    stage: str = "search",
-) -> dict[Member, Outcome]:
-    """Stage 1 of all members, in groups named ``stage``; ``config`` has the longest T."""
-    search, clip = FrozenConfigDict(config.search), pool.inputs.clip.config
-    steps = pool.steps_per_epoch(search.batch_size)
+def search_stage(
+    config: ConfigDict, pool: Pool, mesh: Mesh, group: Sequence[Member], name: str = "search"
+) -> Stage:
+    """Stage 1 of a group of members; ``config`` has the longest T."""
+    search, clip = FrozenConfigDict(config.search), pool.inputs.clip
+    steps, seeds = pool.steps_per_epoch(search.batch_size), [member.seed for member in group]
+    program = members_program(search_epoch, mesh, search=search, steps_per_epoch=steps)
+    pool.inputs.need_validation()
 
-    def start(group: Sequence[Member]) -> State:
-        return search_states(group, clip, search, steps)
+    def start() -> State:
+        return place(search_states(group, clip.config, search, steps), mesh)
 
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return search_members_epoch(states, pool, group, search, epoch, grouping.mesh, which)
+    def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order = pool.train_orders(seeds, search.batch_size, epoch)  # (steps, M, B)
+        val_order = pool.validation_orders(seeds, search.val_batch_size, steps, epoch)
+        chunks = pool.inputs.chunks(order[which], val_order[which])
+        return run_chunks(program, states, clip, chunks)
 
-    return run_groups(
-        run,
-        config,
-        members,
-        grouping,
-        start,
-        run_steps,
-        stage=stage,
-        epochs=search.epochs,
-        steps_per_epoch=steps,
-    )
+    return Stage(name, search.epochs, steps, start, run_steps, members=group)
 
 
 def chosen_lengths(config: ConfigDict, pool: Pool, searched: Outcomes) -> dict[Member, Lengths]:
     """The lengths that each member's search comes to, as ``search.selection`` says."""
-    inputs = pool.inputs
-    assert inputs.val is not None  # they have searched with them
-    select = functools.partial(select_lengths, config, inputs.clip, inputs.task, inputs.val)
+    inputs, val = pool.inputs, pool.inputs.need_validation()
+    select = functools.partial(select_lengths, config, inputs.clip, inputs.task, val)
     return {
         member: select(pool.val[member.seed], cut_supernet(found.params, member.max_context_length))
         for member, found in searched.items()
@@ -84,52 +72,39 @@ def finished_supernets(config: ConfigDict, searched: Outcomes) -> dict[Member, P
     }
 
 
-def train_members(
-    run: RunFolder,
+def train_stage(
     config: ConfigDict,
     pool: Pool,
-    members: Sequence[Member],
-    lengths: Mapping[Member, Lengths],
-    grouping: Grouping,
-    *,
-    stage: str = "train",
-    supernets: Mapping[Member, Params] | None = None,
-) -> dict[Member, Outcome]:
-    """Stage 2 of all members, in groups named ``stage``.
+    mesh: Mesh,
+    lengths: Mapping[M, Lengths],
+    group: Sequence[M],
+    name: str = "train",
+    supernets: Mapping[M, Params] | None = None,
+) -> Stage:
+    """Stage 2 of a group of members.
 
     Args:
-      run: the folder that gets the groups' folders.
       config: the whole config.
       pool: the images of all seeds, all shots to train on.
-      members: of the stage.
-      lengths: of each.
-      grouping: how they are split.
-      stage: name of the stage.
+      mesh: of the devices.
+      lengths: of all members, whatever their group: they decide the shapes.
+      group: of members.
+      name: of the stage.
       supernets: of :func:`finished_supernets`; used where ``config.train`` goes on from them.
     """
-    train, clip = FrozenConfigDict(config.train), pool.inputs.clip.config
-    steps = pool.steps_per_epoch(train.batch_size)
+    train, clip = FrozenConfigDict(config.train), pool.inputs.clip
+    steps, seeds = pool.steps_per_epoch(train.batch_size), [member.seed for member in group]
+    program = members_program(train_epoch, mesh, train=train, steps_per_epoch=steps)
     started = supernets if needs_supernet(config) else None
 
-    def start(group: Sequence[Member]) -> State:
-        return train_states(group, lengths, clip, train, steps, started)
+    def start() -> State:
+        return place(train_states(group, lengths, clip.config, train, steps, started), mesh)
 
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        return train_members_epoch(states, pool, group, train, epoch, grouping.mesh, which)
+    def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order = pool.train_orders(seeds, train.batch_size, epoch)  # (steps, M, B)
+        return run_chunks(program, states, clip, pool.inputs.chunks(order[which]))
 
-    return run_groups(
-        run,
-        config,
-        members,
-        grouping,
-        start,
-        run_steps,
-        stage=stage,
-        epochs=train.epochs,
-        steps_per_epoch=steps,
-    )
+    return Stage(name, train.epochs, steps, start, run_steps, members=group)
 
 
 def supernet_prompts(member: Member, supernet: Params) -> TowerPrompts:

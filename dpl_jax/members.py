@@ -10,7 +10,7 @@ equals the run of its seed and T alone, to rounding.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -22,11 +22,8 @@ from ml_collections import FrozenConfigDict
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.configuration import Lengths
-from dpl_jax.errors import ConfigError
-from dpl_jax.feed import Feed, ImageSet, chunk_steps
-from dpl_jax.loop import join_steps
-from dpl_jax.pool import Pool
 from dpl_jax.prompts import TOWERS, candidate_rows, init_supernet
+from dpl_jax.start import start_prompts
 from dpl_jax.steps import (
     Metrics,
     Params,
@@ -34,11 +31,7 @@ from dpl_jax.steps import (
     create_mixture_state,
     create_search_state,
     create_train_state,
-    search_epoch,
-    train_epoch,
 )
-from dpl_jax.task import Task
-from dpl_jax.train import start_prompts
 
 # The axis of the mesh; the size of its every part must be the same.
 MEMBERS = "members"
@@ -106,7 +99,7 @@ def train_states(
       clip: sizes of the CLIP.
       train: ``config.train``.
       steps_per_epoch: for the schedule.
-      supernets: of each member, where :func:`dpl_jax.train.needs_supernet`.
+      supernets: of each member, where :func:`dpl_jax.start.needs_supernet`.
     """
     longest = {tower: max(int(np.max(own[tower])) for own in lengths.values()) for tower in TOWERS}
     states = []
@@ -156,99 +149,26 @@ def cut_supernet(params: Params, max_context_length: int) -> Params:
     }
 
 
-def search_members_epoch(
-    states: State,
-    pool: Pool,
-    members: Sequence[Member],
-    search: FrozenConfigDict,
-    epoch: int,
-    mesh: Mesh,
-    which: slice = ALL_STEPS,
-) -> tuple[State, Metrics]:
-    """One epoch of the members' searches, or some of its steps.
+@functools.cache
+def members_program(epoch: Callable[..., tuple[State, Metrics]], mesh: Mesh, **fixed: Any) -> Any:
+    """``epoch`` of many members as one compiled program; one for the same arguments.
 
     Args:
-      states: of :func:`search_states`, placed on the mesh; donated.
-      pool: the images of all seeds.
-      members: M of them.
-      search: ``config.search`` with the longest T of all members.
-      epoch: number of the epoch, from 0.
+      epoch: of one member, such as :func:`dpl_jax.steps.search_epoch`.
       mesh: of the devices.
-      which: the steps of the epoch.
+      **fixed: keyword arguments of ``epoch`` that are not arrays.
 
     Returns:
-      The new states, and metrics (steps, M).
+      A :class:`dpl_jax.stage.Program`: leaves of the states (M, ..), orders (steps, M, B), metrics
+      (steps, M). The states are donated.
     """
-    parts = []
-    for task, order, val_order in _search_chunks(pool, members, search, epoch, which):
-        states, metrics = _search_program(
-            states,
-            pool.inputs.clip,
-            task,
-            order,
-            val_order,
-            search=search,
-            steps_per_epoch=pool.steps_per_epoch(search.batch_size),
-            mesh=mesh,
-        )
-        parts.append(metrics)
-    return states, join_steps(parts)
+    of_one = functools.partial(epoch, **fixed)
 
+    def of_all(states: State, clip: Clip, task: Any, *orders: jax.Array) -> tuple[State, Metrics]:
+        return over_members(of_one, mesh, states, clip, task, *orders)
 
-def train_members_epoch(
-    states: State,
-    pool: Pool,
-    members: Sequence[Seeded],
-    train: FrozenConfigDict,
-    epoch: int,
-    mesh: Mesh,
-    which: slice = ALL_STEPS,
-) -> tuple[State, Metrics]:
-    """One epoch of the members' stage 2, like :func:`search_members_epoch`."""
-    steps, parts = pool.steps_per_epoch(train.batch_size), []
-    for task, order in member_chunks(pool, members, train.batch_size, epoch, which):
-        states, metrics = _train_program(
-            states, pool.inputs.clip, task, order, train=train, steps_per_epoch=steps, mesh=mesh
-        )
-        parts.append(metrics)
-    return states, join_steps(parts)
-
-
-@functools.partial(
-    jax.jit, static_argnames=("search", "steps_per_epoch", "mesh"), donate_argnames="states"
-)
-def _search_program(
-    states: State,
-    clip: Clip,
-    task: Task,
-    train_order: jax.Array,
-    val_order: jax.Array,
-    *,
-    search: FrozenConfigDict,
-    steps_per_epoch: int,
-    mesh: Mesh,
-) -> tuple[State, Metrics]:
-    """:func:`dpl_jax.steps.search_epoch` over members; orders (steps, M, B)."""
-    epoch = functools.partial(search_epoch, search=search, steps_per_epoch=steps_per_epoch)
-    return over_members(epoch, mesh, states, clip, task, train_order, val_order)
-
-
-@functools.partial(
-    jax.jit, static_argnames=("train", "steps_per_epoch", "mesh"), donate_argnames="states"
-)
-def _train_program(
-    states: State,
-    clip: Clip,
-    task: Task,
-    order: jax.Array,
-    *,
-    train: FrozenConfigDict,
-    steps_per_epoch: int,
-    mesh: Mesh,
-) -> tuple[State, Metrics]:
-    """:func:`dpl_jax.steps.train_epoch` over members; order (steps, M, B)."""
-    epoch = functools.partial(train_epoch, train=train, steps_per_epoch=steps_per_epoch)
-    return over_members(epoch, mesh, states, clip, task, order)
+    of_all.__name__ = f"members_{epoch.__name__}"  # what profiles and logs call the program
+    return jax.jit(of_all, donate_argnums=0)
 
 
 def over_members(
@@ -277,43 +197,6 @@ def over_members(
         out_specs=(SPECS, OF_STEPS),
         check_vma=False,  # texts are the same everywhere until a member's prompts touch them
     )(states, clip, task, *orders)
-
-
-def member_chunks(
-    pool: Pool,
-    members: Sequence[Seeded],
-    batch_size: int,
-    epoch: int,
-    which: slice = ALL_STEPS,
-) -> Iterator[tuple[Task, jax.Array]]:
-    """Chunks of a train epoch's steps: images, and orders (steps, M, B) into them."""
-    orders = pool.train_orders([member.seed for member in members], batch_size, epoch)[which]
-    feed = pool.inputs.train
-    for images, order in _chunks(feed, orders, chunk_steps(orders, feed)):
-        yield pool.inputs.task.replace(train=images, val=None), order
-
-
-def _search_chunks(
-    pool: Pool, members: Sequence[Member], search: FrozenConfigDict, epoch: int, which: slice
-) -> Iterator[tuple[Task, jax.Array, jax.Array]]:
-    """Chunks of the epoch's steps: images, and orders (steps, M, B) into them."""
-    seeds, (train, val) = [member.seed for member in members], (pool.inputs.train, pool.inputs.val)
-    if val is None:
-        raise ConfigError("A search needs validation images; there are none to hold out.")
-    steps = pool.steps_per_epoch(search.batch_size)
-    orders = pool.train_orders(seeds, search.batch_size, epoch)[which]
-    val_orders = pool.validation_orders(seeds, search.val_batch_size, steps, epoch)[which]
-    size = chunk_steps(orders, train, val)
-    chunks = zip(_chunks(train, orders, size), _chunks(val, val_orders, size), strict=True)
-    for (images, order), (val_images, val_order) in chunks:
-        yield pool.inputs.task.replace(train=images, val=val_images), order, val_order
-
-
-def _chunks(feed: Feed, orders: np.ndarray, size: int) -> Iterator[tuple[ImageSet, jax.Array]]:
-    """Chunks of at most ``size`` steps of orders (steps, M, B): images, indices into them."""
-    steps, members, batch = orders.shape
-    for images, indices in feed.chunks(orders.reshape(steps, members * batch), size):
-        yield images, indices.reshape(-1, members, batch)  # (steps, M, B)
 
 
 def stack(states: Sequence[State]) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import save_configuration
 from dpl_jax.data.own_split import save_lists
-from dpl_jax.errors import ConfigError
-from dpl_jax.feed import chunk_steps
-from dpl_jax.loop import join_steps, run_epochs
+from dpl_jax.loop import run_epochs
 from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
@@ -24,8 +23,9 @@ from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, init_supernet
 from dpl_jax.relaxation import anneal, finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name, write_results
-from dpl_jax.run_folder import RunFolder, open_run
+from dpl_jax.run_folder import open_run
 from dpl_jax.selection import select_lengths
+from dpl_jax.stage import Stage, run_chunks
 from dpl_jax.steps import Metrics, State, create_search_state, search_epoch
 from dpl_jax.task import Inputs, load_inputs
 
@@ -50,7 +50,7 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     ) as run:
         if run.writes:
             save_lists(run.path, inputs.full, inputs.sampled)
-        state = search_epochs(run, config, inputs)
+        state = run_epochs(run, config, search_stage(config, inputs))
         lengths = chosen_lengths(config, inputs, state)
         if not run.writes:
             return run.path
@@ -63,36 +63,27 @@ def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     return run.path
 
 
-def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
-    """All epochs of a search; returns the last state, supernet prompts and alphas in it."""
-    settings = FrozenConfigDict(config.search)
-    clip, task, train, val = inputs.clip, inputs.task, inputs.train, inputs.val
-    if val is None:
-        raise ConfigError("A search needs validation images; there are none to hold out.")
+def search_stage(config: ConfigDict, inputs: Inputs) -> Stage:
+    """The search of one run; its last state has the supernet's prompts and alphas."""
+    settings, clip, seed = FrozenConfigDict(config.search), inputs.clip, config.seed
+    train, val = inputs.train, inputs.need_validation()
     steps = steps_per_epoch(len(train), settings.batch_size)
+    program = functools.partial(search_epoch, search=settings, steps_per_epoch=steps)
 
     def orders(epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        order = train_order(len(train), settings.batch_size, config.seed, epoch)
-        val_order = validation_order(len(val), settings.val_batch_size, steps, config.seed, epoch)
+        order = train_order(len(train), settings.batch_size, seed, epoch)
+        val_order = validation_order(len(val), settings.val_batch_size, steps, seed, epoch)
         return order, val_order  # (steps, B) each
 
-    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
-        order, val_order = (all_steps[which] for all_steps in orders(epoch))
-        size, parts = chunk_steps(order, train, val), []
-        chunks = zip(train.chunks(order, size), val.chunks(val_order, size), strict=True)
-        for (images, indices), (val_images, val_indices) in chunks:
-            part = task.replace(train=images, val=val_images)
-            state, metrics = search_epoch(
-                state, clip, part, indices, val_indices, search=settings, steps_per_epoch=steps
-            )
-            parts.append(metrics)
-        return state, join_steps(parts)
+    def start() -> State:
+        scale = settings.prompt_scale
+        prompts, alphas = init_supernet(clip.config, settings.max_context_length, seed, scale)
+        params = {"prompts": prompts, "alphas": alphas}
+        return replicate(create_search_state(params, settings, steps, seed), clip.mesh)
 
-    prompts, alphas = init_supernet(
-        clip.config, settings.max_context_length, config.seed, settings.prompt_scale
-    )
-    params = {"prompts": prompts, "alphas": alphas}
-    state = replicate(create_search_state(params, settings, steps, config.seed), clip.mesh)
+    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        order, val_order = orders(epoch)
+        return run_chunks(program, state, clip, inputs.chunks(order[which], val_order[which]))
 
     def batch_names(epoch: int, step: int, split: str) -> list[str]:
         order, val_order = orders(epoch)
@@ -104,24 +95,14 @@ def search_epochs(run: RunFolder, config: ConfigDict, inputs: Inputs) -> State:
         epoch = int(state.step) // steps - 1
         return describe_alphas(anneal(state.params["alphas"], settings, epoch))
 
-    return run_epochs(
-        run,
-        state,
-        run_steps,
-        kind="search",
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        config=config,
-        describe=describe,
-        batch_names=batch_names,
-    )
+    return Stage("search", settings.epochs, steps, start, run_steps, describe, batch_names)
 
 
 def chosen_lengths(config: ConfigDict, inputs: Inputs, state: State) -> HostTree:
     """The lengths that the searched supernet comes to."""
-    assert inputs.val is not None  # it has searched with them
-    rows = np.arange(len(inputs.val), dtype=np.int32)
-    return select_lengths(config, inputs.clip, inputs.task, inputs.val, rows, state.params)
+    val = inputs.need_validation()
+    rows = np.arange(len(val), dtype=np.int32)
+    return select_lengths(config, inputs.clip, inputs.task, val, rows, state.params)
 
 
 def describe_alphas(alphas: Mapping[str, jax.Array]) -> dict[str, Any]:

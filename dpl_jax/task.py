@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -23,7 +24,8 @@ from dpl_jax.data.own_split import has_lists, run_dataset, same_source
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
-from dpl_jax.feed import Feed, ImageSet, open_feed
+from dpl_jax.errors import ConfigError
+from dpl_jax.feed import Feed, ImageSet, chunk_steps, open_feed
 from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
 from dpl_jax.mesh import data_mesh, replicate
@@ -92,6 +94,35 @@ class Inputs(NamedTuple):
     task: Task
     train: Feed
     val: Feed | None
+
+    def chunks(
+        self, order: np.ndarray, val_order: np.ndarray | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields an epoch's steps in chunks: the task with its images, and orders into them.
+
+        Args:
+          order: (steps, B) or of members (steps, M, B), which train images each step sees.
+          val_order: likewise, of the validation images; None where they are not used.
+        """
+        if val_order is None:
+            for images, indices in self.train.chunks(order, chunk_steps(order, self.train)):
+                yield self.task.replace(train=images, val=None), indices
+            return
+        val = self.need_validation()
+        steps = chunk_steps(order, self.train, val)
+        both = zip(self.train.chunks(order, steps), val.chunks(val_order, steps), strict=True)
+        for (images, indices), (val_images, val_indices) in both:
+            yield self.task.replace(train=images, val=val_images), indices, val_indices
+
+    def need_validation(self) -> Feed:
+        """The validation images.
+
+        Raises:
+          ConfigError: there are none.
+        """
+        if self.val is None:
+            raise ConfigError("A search needs validation images; there are none to hold out.")
+        return self.val
 
 
 def load_inputs(

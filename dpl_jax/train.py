@@ -5,33 +5,26 @@ With ``train.final=mixture`` it trains the searched supernet itself, all lengths
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax import checkpoints
-from dpl_jax.clip.config import ClipConfig
-from dpl_jax.clip.model import Clip
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, read_lengths, save_lengths
 from dpl_jax.data.own_split import save_lists
-from dpl_jax.errors import CheckpointError, ConfigError
-from dpl_jax.feed import chunk_steps
-from dpl_jax.json_files import read_json
-from dpl_jax.loop import join_steps, run_epochs
+from dpl_jax.loop import run_epochs
 from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order
-from dpl_jax.prompts import Tree, inherit_rows, init_discrete
-from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name, weights_sha256, write_results
-from dpl_jax.run_folder import RunFolder, open_run, read_config
+from dpl_jax.results import provenance, run_name, write_results
+from dpl_jax.run_folder import open_run
 from dpl_jax.saved_config import search_of, with_search_of
+from dpl_jax.stage import Stage, run_chunks
+from dpl_jax.start import check_same_clip, load_supernet, needs_supernet, start_prompts
 from dpl_jax.steps import (
     Metrics,
     Params,
@@ -66,14 +59,14 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     lengths = read_lengths(lengths_file, inputs.clip.config)
     supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
     if supernet is not None:
-        _check_same_clip(lengths_file.parent, inputs.clip)
+        check_same_clip(lengths_file.parent, inputs.clip)
     with open_run(
         workdir, "train", config, name=run_name(config), harmless=("search",), extends="train"
     ) as run:
         if run.writes:
             save_lists(run.path, inputs.full, inputs.sampled)
             save_lengths(run.configuration, lengths)
-        train_epochs(run, config, inputs, lengths, supernet)
+        run_epochs(run, config, train_stage(config, inputs, lengths, supernet))
         if not run.writes:
             return run.path
         last = read_metrics(run)[-1]
@@ -89,95 +82,29 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     return run.path
 
 
-def needs_supernet(config: ConfigDict) -> bool:
-    """Whether stage 2 goes on from what the search has trained."""
-    return config.train.final == "mixture" or config.train.start == "supernet"
-
-
-def load_supernet(search: Path) -> Params:
-    """Prompts and alphas that a search ended with, the alphas as its last epoch saw them.
-
-    Raises:
-      ConfigError: when ``search`` is not the folder of a finished search.
-    """
-    try:
-        params = jax.tree.map(jnp.asarray, checkpoints.load(search).tree["params"])
-        alphas = finished_alphas(params["alphas"], read_config(search, "search").search)
-    except (CheckpointError, KeyError) as error:
-        raise ConfigError(
-            f"train.final=mixture and train.start=supernet go on from a search, and {search} is "
-            "not the folder of one. Give --search=RUN, the folder of a finished search."
-        ) from error
-    return params | {"alphas": alphas}
-
-
-def _check_same_clip(search: Path, clip: Clip) -> None:
-    """Raises ConfigError unless the search has learned its prompts for this very CLIP."""
-    try:
-        theirs, ours = read_json(search / "results.json")["clip"], weights_sha256(clip.folder)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ConfigError(
-            f"{search} has no results.json that names its CLIP ({error}). Finish the search: its "
-            f"command, started again with --workdir={search}, goes on."
-        ) from error
-    if theirs["sha256"] != ours:
-        raise ConfigError(
-            f"The supernet in {search} was searched with the CLIP {theirs['path']} (weights' "
-            f"SHA-256 {theirs['sha256'][:16]}), and clip.path is {clip.source} ({ours[:16]}). "
-            "train.final=mixture and train.start=supernet need the same weights."
-        )
-
-
-def start_prompts(
-    train: FrozenConfigDict, clip: ClipConfig, lengths: Lengths, supernet: Params | None, seed: int
-) -> Tree:
-    """The prompts {"image": (N, K, D), ..} that stage 2 starts with, for one length a layer.
-
-    Args:
-      train: ``config.train``.
-      clip: sizes of the CLIP.
-      lengths: of every layer.
-      supernet: of :func:`load_supernet`, with ``train.start=supernet``.
-      seed: of the run.
-    """
-    if supernet is not None and train.start == "supernet":
-        return inherit_rows(supernet["prompts"], lengths)
-    return init_discrete(clip, lengths, seed, train.prompt_scale)
-
-
-def train_epochs(
-    run: RunFolder, config: ConfigDict, inputs: Inputs, lengths: Lengths, supernet: Params | None
-) -> State:
-    """All epochs of stage 2; returns the last state, trained prompts in it."""
-    settings = FrozenConfigDict(config.train)
-    clip, task, feed = inputs.clip, inputs.task.replace(val=None), inputs.train
+def train_stage(
+    config: ConfigDict, inputs: Inputs, lengths: Lengths, supernet: Params | None
+) -> Stage:
+    """Stage 2 of one run; its last state has the trained prompts."""
+    settings, clip, feed = FrozenConfigDict(config.train), inputs.clip, inputs.train
     steps = steps_per_epoch(len(feed), settings.batch_size)
+    program = functools.partial(train_epoch, train=settings, steps_per_epoch=steps)
 
     def order_of(epoch: int) -> np.ndarray:
         return train_order(len(feed), settings.batch_size, config.seed, epoch)  # (steps, B)
 
-    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
-        order, parts = order_of(epoch)[which], []
-        for images, indices in feed.chunks(order, chunk_steps(order, feed)):
-            part = task.replace(train=images)
-            state, metrics = train_epoch(
-                state, clip, part, indices, train=settings, steps_per_epoch=steps
-            )
-            parts.append(metrics)
-        return state, join_steps(parts)
+    def start() -> State:
+        if supernet is not None and settings.final == "mixture":
+            state = create_mixture_state(supernet, settings, steps, config.seed)
+        else:
+            prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
+            state = create_train_state(prompts, lengths, settings, steps, config.seed)
+        return replicate(state, clip.mesh)
 
-    if supernet is not None and settings.final == "mixture":
-        state = create_mixture_state(supernet, settings, steps, config.seed)
-    else:
-        prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
-        state = create_train_state(prompts, lengths, settings, steps, config.seed)
-    return run_epochs(
-        run,
-        replicate(state, clip.mesh),
-        run_steps,
-        kind="train",
-        epochs=settings.epochs,
-        steps_per_epoch=steps,
-        config=config,
-        batch_names=lambda epoch, step, split: image_names(feed, order_of(epoch)[step]),
-    )
+    def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
+        return run_chunks(program, state, clip, inputs.chunks(order_of(epoch)[which]))
+
+    def batch_names(epoch: int, step: int, split: str) -> list[str]:
+        return image_names(feed, order_of(epoch)[step])
+
+    return Stage("train", settings.epochs, steps, start, run_steps, batch_names=batch_names)

@@ -1,5 +1,6 @@
 """Runs that stop within an epoch, by a signal or not: they end as if they had never stopped."""
 
+import functools
 import json
 import os
 import signal
@@ -18,8 +19,8 @@ from ml_collections import ConfigDict
 from configs import digits
 from dpl_jax import checkpoints
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
-from dpl_jax.member_groups import Grouping, member_mesh
-from dpl_jax.member_stages import search_members
+from dpl_jax.member_groups import Grouping, member_mesh, run_groups
+from dpl_jax.member_stages import search_stage
 from dpl_jax.members import Member, search_states
 from dpl_jax.order import train_order
 from dpl_jax.pool import Pool, load_pool
@@ -172,7 +173,8 @@ def search_both(files: Path, pool: Pool, folder: Path) -> Path:
     config, members = make_config(files), [Member(2, 1), Member(2, 2)]
     grouping = Grouping(2, member_mesh(jax.devices()[:1]))
     with open_run(folder, "ablate", config) as run:
-        search_members(run, config, pool, members, grouping)
+        stage = functools.partial(search_stage, config, pool, grouping.mesh)
+        run_groups(run, config, members, grouping, stage)
     return folder / "search-members-1-2"
 
 

@@ -30,7 +30,7 @@ from dpl_jax.compare.features import Features, Seen, classify, frozen_features
 from dpl_jax.compare.report import plot
 from dpl_jax.compare.stages import (
     Bench,
-    Stage,
+    Trained,
     make_bench,
     run_fit,
     run_search,
@@ -235,7 +235,7 @@ def _sureness(supernet: Params) -> dict[str, float]:
 
 
 def _discrete(
-    bench: Bench, stage: Stage, lengths: Mapping[Member, Lengths], seconds: float | None
+    bench: Bench, stage: Trained, lengths: Mapping[Member, Lengths], seconds: float | None
 ) -> dict[Member, Contender]:
     """Contenders of stage 2 with one length a layer."""
     rows = {member: found.params["prompts"] for member, found in stage.outcomes.items()}

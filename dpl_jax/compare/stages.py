@@ -8,23 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from dpl_jax.baselines import method as baselines
 from dpl_jax.configuration import Lengths
-from dpl_jax.fit import fit_members_epoch, fit_states
+from dpl_jax.fit import fit_stage
 from dpl_jax.json_files import read_json, write_json
 from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
-from dpl_jax.member_stages import search_members, train_members
+from dpl_jax.member_stages import search_stage, train_stage
 from dpl_jax.members import Member
 from dpl_jax.pool import Pool
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.steps import Metrics, Params, State
+from dpl_jax.stage import Stage
+from dpl_jax.steps import Params
 
 Outcomes = dict[Member, Outcome]
 
 
-class Stage(NamedTuple):
+class Trained(NamedTuple):
     """What a stage came to: every member's outcome, and seconds for each (None if interrupted)."""
 
     outcomes: Outcomes
@@ -66,67 +67,43 @@ def make_bench(
     return Bench(run, config, searching, training, members, grouping)
 
 
-def run_search(bench: Bench, stage: str) -> Stage:
+def run_search(bench: Bench, name: str) -> Trained:
     """The search of all members."""
-    run, config, pool, members = bench.run, bench.config, bench.searching, bench.members
-    return _timed(
-        bench,
-        stage,
-        lambda: search_members(run, config, pool, members, bench.grouping, stage=stage),
+    mesh = bench.grouping.mesh
+    return _run(
+        bench, name, lambda group: search_stage(bench.config, bench.searching, mesh, group, name)
     )
 
 
 def run_train(
     bench: Bench,
-    stage: str,
+    name: str,
     lengths: Mapping[Member, Lengths],
     supernets: Mapping[Member, Params] | None = None,
-) -> Stage:
+) -> Trained:
     """Stage 2 of all members with the lengths of each, or of their supernets."""
-    run, config, pool, members = bench.run, bench.config, bench.training, bench.members
-    train = functools.partial(train_members, stage=stage, supernets=supernets)
-    return _timed(bench, stage, lambda: train(run, config, pool, members, lengths, bench.grouping))
-
-
-def run_fit(bench: Bench, stage: str, method: baselines.Method, inputs: Any) -> Stage:
-    """The training of all members by a baseline method."""
-    pool, train = bench.training, FrozenConfigDict(bench.config.train)
-    steps = pool.steps_per_epoch(train.batch_size)
-
-    def start(group: Sequence[Member]) -> State:
-        return fit_states(group, method, pool.inputs.clip, inputs, train, steps)
-
-    def run_steps(
-        states: State, group: Sequence[Member], epoch: int, which: slice
-    ) -> tuple[State, Metrics]:
-        mesh = bench.grouping.mesh
-        return fit_members_epoch(states, pool, group, method, inputs, train, epoch, mesh, which)
-
-    return _timed(
-        bench,
-        stage,
-        lambda: run_groups(
-            bench.run,
-            bench.config,
-            bench.members,
-            bench.grouping,
-            start,
-            run_steps,
-            stage=stage,
-            epochs=train.epochs,
-            steps_per_epoch=steps,
-        ),
+    stage = functools.partial(
+        train_stage, bench.config, bench.training, bench.grouping.mesh, lengths, supernets=supernets
     )
+    return _run(bench, name, lambda group: stage(group, name))
 
 
-def _timed(bench: Bench, stage: str, run: Callable[[], Mapping[Member, Outcome]]) -> Stage:
+def run_fit(bench: Bench, name: str, method: baselines.Method, inputs: Any) -> Trained:
+    """The training of all members by a baseline method."""
+    stage = functools.partial(
+        fit_stage, bench.config, bench.training, bench.grouping.mesh, method, inputs
+    )
+    return _run(bench, name, lambda group: stage(group, name))
+
+
+def _run(bench: Bench, name: str, stage: Callable[[Sequence[Member]], Stage]) -> Trained:
     """Runs or resumes a stage; its time is known only if nothing interrupted it."""
-    record = bench.run.path / f"{stage}-seconds.json"
-    resumed = any(bench.run.path.glob(f"{stage}-members-*/checkpoints/*"))
+    record = bench.run.path / f"{name}-seconds.json"
+    resumed = any(bench.run.path.glob(f"{name}-members-*/checkpoints/*"))
     began = time.perf_counter()
-    outcomes = dict(run())
+    outcomes = run_groups(bench.run, bench.config, bench.members, bench.grouping, stage)
     jax.block_until_ready([found.params for found in outcomes.values()])
     if not record.is_file():
         taken = (time.perf_counter() - began) / len(bench.members)
         write_json(record, {"seconds": None if resumed else taken})
-    return Stage(outcomes, read_json(record)["seconds"])
+    return Trained(outcomes, read_json(record)["seconds"])

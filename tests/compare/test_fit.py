@@ -9,9 +9,9 @@ import optax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.coop import CoOp
-from dpl_jax.fit import fit_members_epoch, fit_states
+from dpl_jax.fit import fit_stage
 from dpl_jax.member_groups import member_mesh
-from dpl_jax.members import Member, place
+from dpl_jax.members import Member
 from dpl_jax.pool import load_pool
 
 MEMBERS = [Member(2, 1), Member(2, 2)]
@@ -22,9 +22,8 @@ def test_members_equal_a_loop_of_sgd(config: ConfigDict) -> None:
     pool, train = load_pool(config, [1, 2], hold_out=False), FrozenConfigDict(config.train)
     method, clip = CoOp(2), pool.inputs.clip
     inputs, mesh = method.inputs(clip, pool.inputs.sampled), member_mesh(jax.devices()[:2])
-    steps = pool.steps_per_epoch(train.batch_size)
-    states = place(fit_states(MEMBERS, method, clip, inputs, train, steps), mesh)
-    states, metrics = fit_members_epoch(states, pool, MEMBERS, method, inputs, train, 0, mesh)
+    stage = fit_stage(config, pool, mesh, method, inputs, MEMBERS, "fit")
+    states, metrics = stage.run_steps(stage.start(), 0, slice(None))
 
     @jax.jit
     def gradient(context: jax.Array, images: jax.Array, labels: jax.Array) -> tuple:

@@ -75,7 +75,7 @@ def test_an_extended_run_counts_as_not_finished_until_it_is(
 ) -> None:
     fields = fields | CONSTANT
     run("search", files, tmp_path, fields | {"search.epochs": 1})
-    monkeypatch.setattr("dpl_jax.search.search_epochs", lambda *_: 1 / 0)
+    monkeypatch.setattr("dpl_jax.search.run_epochs", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("search", files, tmp_path, fields | {"search.epochs": 2})
     with pytest.raises(RunFolderError, match="has not finished"):
