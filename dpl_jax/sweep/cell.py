@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -26,22 +26,8 @@ from dpl_jax.sweep.grid import cell_config
 from dpl_jax.sweep.plan import read_plan
 
 OTHER_STAGE = {"search": "train", "train": "search"}  # whose settings may differ
-OUTCOME = "outcome.json"  # in a cell's folder from the start of a job until the cell has finished
+OUTCOME = "outcome.json"  # in a cell's folder: why the last job ended without finishing the cell
 RETURNS = 20  # a job that was interrupted comes back so often
-
-
-class Outcome(NamedTuple):
-    """What a job says of itself.
-
-    Attributes:
-      state: "running", "interrupted" or "failed"; "" when no job has begun.
-      message: why.
-      gpus: CUDA_VISIBLE_DEVICES of the job.
-    """
-
-    state: str = ""
-    message: str = ""
-    gpus: str = ""
 
 
 def run_cell(config: ConfigDict, folder: Path) -> None:
@@ -55,35 +41,20 @@ def run_cell(config: ConfigDict, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder, wait=True):
-        _tell(folder, "running")
+        (folder / OUTCOME).unlink(missing_ok=True)
         try:
             check_cell(config, folder)
             searched = search_once(config, folder / "search")
             evaluate_once(train_once(config, searched, folder / "train"))
-        except (Interrupted, SystemExit) as stop:  # the latter of SIGTERM outside of training
-            why = str(stop) if isinstance(stop, Interrupted) else "Stopped by SIGTERM."
-            _tell(folder, "interrupted", why)
+        except (Exception, SystemExit) as error:  # the latter of SIGTERM outside of training
+            message = "Stopped by SIGTERM." if isinstance(error, SystemExit) else str(error)
+            stopped = isinstance(error, Interrupted | SystemExit)
+            outcome = {
+                "state": "interrupted" if stopped else "failed",
+                "message": message or type(error).__name__,
+            }
+            write_json(folder / OUTCOME, outcome)
             raise
-        except Exception as error:
-            _tell(folder, "failed", str(error) or type(error).__name__)
-            raise
-        (folder / OUTCOME).unlink(missing_ok=True)
-
-
-def has_finished(folder: Path) -> bool:
-    """Whether a cell has its evaluation."""
-    try:
-        return "test" in read_json(folder / "train" / "results.json").get("evaluations", {})
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def read_outcome(folder: Path) -> Outcome:
-    """What the last job in a cell's folder has said."""
-    try:
-        return Outcome(**{key: str(value) for key, value in read_json(folder / OUTCOME).items()})
-    except (OSError, ValueError, AttributeError, TypeError):
-        return Outcome()
 
 
 def check_cell(config: ConfigDict, folder: Path) -> None:
@@ -97,9 +68,27 @@ def check_cell(config: ConfigDict, folder: Path) -> None:
             check_same_config(folder / kind, kind, with_absolute_paths(config), (other,))
 
 
-def _tell(folder: Path, state: str, message: str = "") -> None:
-    outcome = Outcome(state, message, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
-    write_json(folder / OUTCOME, outcome._asdict())
+def has_finished(folder: Path) -> bool:
+    """Whether a cell has its evaluation."""
+    return "test" in (_read(folder / "train" / "results.json").get("evaluations") or ())
+
+
+def read_outcome(folder: Path) -> tuple[str, str]:
+    """Why the last job in a cell's folder ended: "failed" or "interrupted", and its message.
+
+    Both are empty for one that was killed before it could tell.
+    """
+    outcome = _read(folder / OUTCOME)
+    return str(outcome.get("state", "")), str(outcome.get("message", ""))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a file holds; nothing, where there is none or it is damaged."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def main(path: str, index: str, requeue: str = "") -> int:

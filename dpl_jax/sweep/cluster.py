@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import shlex
@@ -12,19 +13,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from dpl_jax.errors import ConfigError
+from dpl_jax.folder_lock import in_use, lock_folder
 from dpl_jax.json_files import write_text
 from dpl_jax.printable import printable
 from dpl_jax.sweep.grid import Cell
-from dpl_jax.sweep.plan import PREFIX, read_plan
-from dpl_jax.sweep.watch import Scheduler
+from dpl_jax.sweep.plan import PREFIX, Plan, make_jobs_folder, read_plan, write_plan
 
 GRACE = 120  # seconds between SIGTERM and the end of a job's time
 TRIES = 6  # of a command of Slurm
-WAIT = 2.0  # seconds before the second try; twice as long before every further one
+WAIT = 1.0  # seconds, doubled before each of the further ones
 REFUSED = re.compile(r"invalid|unrecognized|unknown option|not permitted", re.IGNORECASE)
+TASK = re.compile(rf"^\s*\d+_(\d+)\|(\w+)\|({PREFIX}\w+)\s*$", re.MULTILINE)  # of squeue
 ARRAY_SIZE = 1001  # Slurm's default for MaxArraySize
 # What a job that has left the queue may still be listed with.
 ENDED = "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY REVOKED TIMEOUT"
@@ -54,25 +56,6 @@ class Options(NamedTuple):
     slurm: Mapping[str, str] = {}
 
 
-WritePlan = Callable[[Sequence[Cell]], Path]
-
-
-def make_scheduler(options: Options, jobs: Path, write: WritePlan) -> Scheduler:
-    """What runs the jobs.
-
-    Args:
-      options: where and how.
-      jobs: folder of plans and logs.
-      write: puts cells into a plan, see :func:`dpl_jax.sweep.plan.write_plan`.
-
-    Raises:
-      ConfigError: there is no Slurm that answers.
-    """
-    return (
-        Local(options, jobs, write) if options.executor == "local" else Slurm(options, jobs, write)
-    )
-
-
 def check_options(options: Options) -> None:
     """Raises ConfigError for an option that cannot be, or where Slurm's commands are missing."""
     if options.executor not in ("local", "slurm"):
@@ -100,87 +83,85 @@ def check_options(options: Options) -> None:
 class Local:
     """Child processes; those that an earlier sweep left are waited for, never signalled."""
 
-    def __init__(self, options: Options, jobs: Path, write: WritePlan) -> None:
+    seconds = 0.5  # between two looks at the jobs
+
+    def __init__(self, options: Options, plan: Plan) -> None:
         """No child yet."""
-        self._options, self._jobs, self._write = options, jobs, write
-        self._children: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
+        self.options, self._plan, self._jobs = options, plan, make_jobs_folder(plan.workdir)
+        self._children: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}  # by share of the GPUs
 
     def alive(self) -> Mapping[str, str]:
         """The cells of the children that have not ended."""
-        self._children = {
-            name: child for name, child in self._children.items() if child[0].poll() is None
-        }
-        return dict.fromkeys(self._children, "running")
+        ended = [share for share, (_, child) in self._children.items() if child.poll() is not None]
+        for share in ended:
+            del self._children[share]
+        return {name: "running" for name, _ in self._children.values()}
 
-    def submit(self, cells: Sequence[Cell], free: int, taken: Sequence[str]) -> int:
-        """Starts ``free`` children."""
+    def submit(self, cells: Sequence[Cell], free: int) -> int:
+        """Starts ``free`` children, each with GPUs of its own."""
         starting = cells[:free]
-        plan = self._write(starting)
+        path = write_plan(self._plan, starting)
         for index, cell in enumerate(starting):
-            gpus = self._free_gpus(taken)
-            with open(self._jobs / f"{cell.name.replace('/', '-')}.log", "ab") as log:
+            share, lock = self._free_share()
+            gpus = range(share * self.options.gpus, (share + 1) * self.options.gpus)
+            log = self._jobs / f"{cell.name.replace('/', '-')}.log"
+            with lock, open(log, "ab") as output:
                 child = subprocess.Popen(
-                    [*_command(plan), str(index)],
-                    env=os.environ | {"CUDA_VISIBLE_DEVICES": gpus},
+                    [*_command(path), str(index)],
+                    env=os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))},
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[lock.fileno()],
                     start_new_session=True,  # Ctrl-C is the sweep's, which tells its children
                 )
-            self._children[cell.name] = child, gpus
+            self._children[share] = cell.name, child
         return len(starting)
 
     def stop(self) -> None:
         """Sends SIGTERM to the children, and waits until they have saved their state."""
-        for child, _ in self._children.values():
+        for _, child in self._children.values():
             child.terminate()  # nothing, for one that has ended
-        for child, _ in self._children.values():
+        for _, child in self._children.values():
             child.wait()
 
-    def _free_gpus(self, taken: Sequence[str]) -> str:
-        """The first share of the machine's GPUs that no job has."""
-        shares = [*taken, *(gpus for _, gpus in self._children.values())]
-        used = {gpu for gpus in shares for gpu in gpus.split(",")}
-        size = self._options.gpus
-        for first in range(0, (len(shares) + 1) * size, max(size, 1)):
-            share = [str(first + number) for number in range(size)]
-            if used.isdisjoint(share):
-                return ",".join(share)
-        return ""  # no GPU is asked for
+    def _free_share(self) -> tuple[int, TextIO]:
+        """The first share of the GPUs that no job has, and its lock, which dies with the job."""
+        for share in itertools.count():
+            folder = self._jobs / f"gpus-{share}"
+            if share not in self._children and not in_use(folder):
+                break
+        folder.mkdir(exist_ok=True)
+        return share, lock_folder(folder)
 
 
 class Slurm:
     """Arrays of jobs, which go on whatever becomes of this process; ``sacct`` is not needed."""
 
-    def __init__(self, options: Options, jobs: Path, write: WritePlan) -> None:
+    seconds = 5.0
+
+    def __init__(self, options: Options, plan: Plan) -> None:
         """Of jobs there may be some already, of earlier sweeps in the same folder."""
-        self._options, self._jobs, self._write = options, jobs, write
-        command = ["scontrol", "show", "config"]
-        known = shutil.which(command[0]) is not None
-        config = subprocess.run(command, capture_output=True, text=True).stdout if known else ""
-        found = re.search(r"MaxArraySize\s*=\s*(\d+)", config)
-        self._array_size = int(found[1]) if found else ARRAY_SIZE
-        self._plan = functools.cache(read_plan)
+        self.options, self._plan, self._jobs = options, plan, make_jobs_folder(plan.workdir)
+        self._read = functools.cache(read_plan)
 
     def alive(self) -> Mapping[str, str]:
         """The cells with a task in the queue, by the names of jobs; one call for all of them."""
         command = ["squeue", f"--user={os.getuid()}", "--array", "--noheader", "--format=%i|%T|%j"]
         found: dict[str, str] = {}
-        for line in _ask(command).splitlines():
-            task, state, name = (*line.strip().split("|"), "", "")[:3]
-            index, path = task.rpartition("_")[2], self._jobs / f"{name}.json"
-            if name.startswith(PREFIX) and index.isdigit() and path.is_file():
-                cells = self._plan(path).cells
-                if state not in ENDED.split() and int(index) < len(cells):
-                    found[cells[int(index)].name] = "waiting" if state in QUEUED else "running"
+        for index, state, name in TASK.findall(_ask(command)):
+            path = self._jobs / f"{name}.json"
+            if state not in ENDED.split() and path.is_file():
+                cell = self._read(path).cells[int(index)]
+                found[cell.name] = "waiting" if state in QUEUED else "running"
         return found
 
-    def submit(self, cells: Sequence[Cell], free: int, taken: Sequence[str]) -> int:
+    def submit(self, cells: Sequence[Cell], free: int) -> int:
         """One array of as many tasks as Slurm allows, ``free`` of them at a time."""
-        cells = cells[: self._array_size]
-        plan = self._write(cells)
-        script = plan.with_suffix(".sh")
-        write_text(script, _script(self._options, plan, len(cells), free))
+        cells = cells[: _array_size()]
+        path = write_plan(self._plan, cells)
+        script = path.with_suffix(".sh")
+        write_text(script, _script(self.options, path, len(cells), free))
 
         def arrived() -> bool:  # though sbatch has failed, when it was its answer that was lost
             return not self.alive().keys().isdisjoint(cell.name for cell in cells)
@@ -190,6 +171,10 @@ class Slurm:
 
     def stop(self) -> None:
         """Jobs in the queue are not this process's own."""
+
+
+Scheduler = Local | Slurm
+EXECUTORS: Mapping[str, type[Scheduler]] = {"local": Local, "slurm": Slurm}
 
 
 def _script(options: Options, plan: Path, tasks: int, parallel: int) -> str:
@@ -220,22 +205,32 @@ def _command(plan: Path) -> list[str]:
     return [sys.executable, "-m", "dpl_jax.sweep.cell", str(plan)]
 
 
+def _array_size() -> int:
+    """Slurm's MaxArraySize."""
+    known = shutil.which("scontrol") is not None
+    command = ["scontrol", "show", "config"]
+    config = subprocess.run(command, capture_output=True, text=True).stdout if known else ""
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", config)
+    return int(found[1]) if found else ARRAY_SIZE
+
+
 def _ask(command: Sequence[str], arrived: Callable[[], bool] = lambda: False) -> str:
-    """What a command of Slurm answers; one that fails is tried again, for two minutes at most.
+    """What a command of Slurm answers; one that fails is tried again, for a minute.
 
     Raises:
       ConfigError: when it is refused, or fails every time.
     """
-    for wait in (*(WAIT * 2**number for number in range(TRIES - 1)), None):
+    for number in range(TRIES):
+        if number:
+            time.sleep(WAIT * 2**number)
+            if arrived():
+                return ""
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return done.stdout
-        if wait is None or REFUSED.search(done.stderr):
+        if REFUSED.search(done.stderr):
             break
-        time.sleep(wait)
-        if arrived():
-            return done.stdout
-    said = printable(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no word")
+    said = printable((done.stderr.strip() or "no word").splitlines()[-1])
     refused = "Slurm refused the jobs" if command[0] == "sbatch" else "Slurm does not answer"
     raise ConfigError(
         f"{refused}: {command[0]} ended with exit code {done.returncode} ({said}). Jobs that are "

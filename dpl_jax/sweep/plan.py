@@ -51,21 +51,19 @@ def make_jobs_folder(workdir: Path) -> Path:
     )
 
 
-def write_plan(jobs: Path, plan: Plan) -> Path:
-    """Writes a plan into the folder of :func:`make_jobs_folder`.
+def write_plan(plan: Plan, cells: Sequence[Cell]) -> Path:
+    """Writes the plan of some of a sweep's cells into the folder of its jobs.
 
     Its paths are absolute: a job may start in another folder, with other variables.
     """
-    datasets = dict.fromkeys(cell.dataset for cell in plan.cells)
+    configs = {name: with_absolute_paths(config) for name, config in plan.configs.items()}
     content = {
         "workdir": str(plan.workdir.absolute()),
-        "configs": {
-            name: to_json(with_absolute_paths(plan.configs[name]).to_dict()) for name in datasets
-        },
-        "cells": plan.cells,
+        "configs": {name: to_json(config.to_dict()) for name, config in configs.items()},
+        "cells": cells,
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path = jobs / f"{PREFIX}{digest[:12]}.json"
+    path = make_jobs_folder(plan.workdir) / f"{PREFIX}{digest[:12]}.json"
     write_json(path, content)
     return path
 

@@ -10,8 +10,10 @@ from dpl_jax.clip.model import find_folder
 from dpl_jax.data.check import check
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.errors import DataError, DplError
+from dpl_jax.sweep.grid import Cell, cell_config
 
 LISTED = 3  # missing files of a dataset that are told
+MORE = "; and {} more, which python -m dpl_jax.data check lists"
 
 
 def check_ready(configs: Mapping[str, ConfigDict], shots: int, seed: int) -> None:
@@ -25,29 +27,21 @@ def check_ready(configs: Mapping[str, ConfigDict], shots: int, seed: int) -> Non
     Raises:
       DataError: naming everything that is wrong.
     """
-    problems = []
-    for name, config in configs.items():
+    wrong = []
+    for name in configs:
+        config = cell_config(configs, Cell(name, shots, seed))
         try:
             find_folder(config.clip.path, config.clip.revision or None)
-            _check_data(config, shots, seed)
+            dataset = load_dataset(config.data)
+            sample(dataset, config.data, seed=seed)
+            problems = check(dataset, read=False).problems
         except DplError as error:
-            problems.append(f"\n- {name}: {error}")
-    if problems:
+            problems = (str(error),)
+        if problems:
+            more = MORE.format(len(problems) - LISTED) if len(problems) > LISTED else ""
+            wrong.append(f"\n- {name}: {'; '.join(problems[:LISTED])}{more}")
+    if wrong:
         raise DataError(
-            f"No job was started: {len(problems)} of {len(configs)} datasets cannot be used."
-            f"{''.join(problems)}"
-        )
-
-
-def _check_data(config: ConfigDict, shots: int, seed: int) -> None:
-    config = config.copy_and_resolve_references()
-    config.data.shots = shots
-    dataset = load_dataset(config.data)
-    sample(dataset, config.data, seed=seed)
-    problems = check(dataset, read=False).problems
-    if problems:
-        told = "; ".join(problems[:LISTED])
-        raise DataError(
-            f"{len(problems)} of its images are missing ({told}{', ..' * (len(problems) > LISTED)})"
-            ". python -m dpl_jax.data check lists them."
+            f"No job was started: {len(wrong)} of {len(configs)} datasets cannot be used."
+            f"{''.join(wrong)}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,15 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import Interrupted
 from dpl_jax.folder_lock import lock_folder
-from dpl_jax.interrupts import EXIT_CODES, StopRequest, stop_signals
+from dpl_jax.interrupts import EXIT_CODES, stop_signals
 from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cell import check_cell, has_finished
 from dpl_jax.sweep.grid import cell_config, make_cells
-from dpl_jax.sweep.plan import Plan, make_jobs_folder, write_plan
+from dpl_jax.sweep.plan import Plan, make_jobs_folder
 from dpl_jax.sweep.ready import check_ready
 from dpl_jax.sweep.show import shown, summary
 from dpl_jax.sweep.table import make_record, write_tables
-from dpl_jax.sweep.watch import Entry, Scheduler, watch
-
-SECONDS = {"local": 0.5, "slurm": 5.0}  # between two looks at the jobs
+from dpl_jax.sweep.watch import Entry, watch
 
 
 def sweep(
@@ -59,40 +56,22 @@ def sweep(
     entries = [Entry(cell, workdir / cell.name) for cell in cells]
     for entry in entries:
         check_cell(cell_config(configs, entry.cell), entry.folder)
-    jobs = make_jobs_folder(workdir)
+    make_jobs_folder(workdir)
     with lock_folder(workdir):
         needed = {entry.cell.dataset for entry in entries if not has_finished(entry.folder)}
         waiting = {name: config for name, config in configs.items() if name in needed}
         check_ready(waiting, max(shots), seeds[0])
-        scheduler = cluster.make_scheduler(
-            options, jobs, lambda some: write_plan(jobs, Plan(workdir, configs, some))
-        )
-        with stop_signals() as request, shown(progress) as show:
-            watch(
-                entries,
-                scheduler,
-                parallel=options.parallel,
-                retries=retries,
-                show=show,
-                stopped=lambda: request.signal is not None,
-                seconds=SECONDS[options.executor],
-            )
+        scheduler = cluster.EXECUTORS[options.executor](options, Plan(workdir, configs, cells))
+        with stop_signals() as request, shown(entries, progress) as show:
+            watch(entries, scheduler, retries, show, lambda: request.signal is not None)
             if request.signal is not None:
-                _leave(entries, scheduler, request, workdir)
+                scheduler.stop()
+                raise Interrupted(
+                    f"The sweep was stopped by {request.signal.name}: {summary(entries)}. Jobs "
+                    "that it has not started itself go on without it.",
+                    workdir=workdir,
+                    exit_code=EXIT_CODES[request.signal],
+                )
         record = make_record(entries, workdir)
         write_tables(record, workdir)
     return record
-
-
-def _leave(
-    entries: Sequence[Entry], scheduler: Scheduler, request: StopRequest, workdir: Path
-) -> None:
-    assert request.signal is not None
-    scheduler.stop()
-    name = signal.Signals(request.signal).name
-    rest = " Jobs that it has not started itself go on without it."
-    raise Interrupted(
-        f"The sweep was stopped by {name}: {summary(entries)}.{rest}",
-        workdir=workdir,
-        exit_code=EXIT_CODES[request.signal],
-    )

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dpl_jax.demo import METHODS
 from dpl_jax.json_files import read_json, write_json, write_text
 from dpl_jax.protocols.record import describe_runs, interval, over_seeds, percent, spread_cells
 from dpl_jax.sweep.grid import PAPER
-from dpl_jax.sweep.published import AVERAGE, WHOLE_GRID, Published, backbone, published, sources
+from dpl_jax.sweep.published import AVERAGE, about, published
 from dpl_jax.sweep.watch import Entry
 from dpl_jax.table import Cell, csv_table, markdown_table
 
 COLUMNS = ("dataset", "shots", "seeds", "zero-shot %", "DPL %", "std", "95 % interval")
+FURTHER = ("dataset", "shots", "method", "source", "accuracy %")
+WHOLE_GRID = ("A", "B")  # the sources that have every dataset and every number of shots
 
 
 def make_record(entries: Sequence[Entry], workdir: Path) -> dict[str, Any]:
     """All that was found, as table.json holds it; accuracies from 0 to 1, published ones in %.
 
     Args:
-      entries: all cells; those that have not finished are listed by name.
+      entries: all cells, in the order of the grid; of those that have not finished, the messages.
       workdir: the sweep's folder.
     """
     done = [entry for entry in entries if entry.state == "finished"]
-    trainings = [entry.folder / "train" for entry in done]
-    common, runs = (
-        describe_runs(workdir, [entry.folder / "search" for entry in done], trainings)
-        if done
-        else ({}, [])
-    )
+    searches, trainings = ([entry.folder / kind for entry in done] for kind in ("search", "train"))
+    common, runs = describe_runs(workdir, searches, trainings) if done else ({}, [])
     for entry, run in zip(done, runs, strict=True):
         results = read_json(entry.folder / "train" / "results.json")
         run |= {**entry.cell._asdict(), "test": results["evaluations"]["test"]}
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault((run["dataset"], run["shots"]), []).append(run)
-    rows = [_row(dataset, shots, group) for (dataset, shots), group in groups.items()]
+    groups = itertools.groupby(runs, lambda run: (run["dataset"], run["shots"]))
+    rows = [
+        {
+            "dataset": dataset,
+            "shots": shots,
+            "seeds": [run["seed"] for run in group],
+            **over_seeds([run["test"] for run in group]),
+            "published": published(dataset, shots),
+        }
+        for (dataset, shots), group in ((key, list(group)) for key, group in groups)
+    ]
     return {
-        "rows": rows + _averages(entries, groups),
+        "rows": rows + _averages(entries, runs),
         "unfinished": {
             entry.cell.name: entry.message for entry in entries if entry.state != "finished"
         },
-        "published": {"backbone": backbone(), "sources": sources()},
+        "published": about(),
         "runs": runs,
     } | common
 
@@ -55,20 +63,19 @@ def table(record: Mapping[str, Any], every: bool = False) -> tuple[list[str], li
       record: of :func:`make_record`.
       every: all published numbers, not only those of sources that cover the whole grid.
     """
-    columns: list[str] = []
+    columns: dict[str, None] = {}
+    rows: list[tuple[list[Cell], dict[str, float]]] = []
     for row in record["rows"]:
-        for found in map(_published, row["published"]):
-            wanted = every or found.source in WHOLE_GRID
-            if wanted and found.column not in columns:
-                columns.append(found.column)
-    rows: list[list[Cell]] = []
-    for row in record["rows"]:
-        known = {each.column: each.accuracy for each in map(_published, row["published"])}
-        dpl = percent(row["dpl"]["accuracy"])
-        own: list[Cell] = [row["dataset"], row["shots"], len(row["seeds"])]
-        own += [percent(row["zero_shot"]["accuracy"]).mean, dpl.mean, *spread_cells(dpl)]
-        rows.append([*own, *(known.get(column) for column in columns)])
-    return [*COLUMNS, *columns], rows
+        known = {
+            f"{found['method']} [{found['source']}]": found["accuracy"]
+            for found in row["published"]
+            if every or found["source"] in WHOLE_GRID
+        }
+        columns |= dict.fromkeys(known)
+        zero_shot, dpl = (percent(row[method]["accuracy"]) for method in ("zero_shot", "dpl"))
+        own: list[Cell] = [row["dataset"], row["shots"], len(row["seeds"]), zero_shot.mean]
+        rows.append(([*own, dpl.mean, *spread_cells(dpl)], known))
+    return [*COLUMNS, *columns], [[*own, *map(known.get, columns)] for own, known in rows]
 
 
 def write_tables(record: Mapping[str, Any], workdir: Path) -> None:
@@ -76,13 +83,17 @@ def write_tables(record: Mapping[str, Any], workdir: Path) -> None:
     write_json(workdir / "table.json", record)
     write_text(workdir / "table.csv", csv_table(*table(record, every=True)))
     parts = [markdown_table(*table(record)), caption(record)]
-    other = _others(record)
-    if other:
-        columns = ("dataset", "shots", "method", "source", "accuracy %")
-        parts += ["Further published numbers:", markdown_table(columns, other)]
-    used = {each["source"] for row in record["rows"] for each in row["published"]}
-    about = record["published"]["sources"]
-    parts += ["\n".join(f"- [{letter}] {about[letter]}." for letter in sorted(used))]
+    found = [(row, each) for row in record["rows"] for each in row["published"]]
+    further: list[list[Cell]] = [
+        [row["dataset"], row["shots"], each["method"], each["source"], each["accuracy"]]
+        for row, each in found
+        if each["source"] not in WHOLE_GRID
+    ]
+    if further:
+        parts += ["Further published numbers:", markdown_table(FURTHER, further)]
+    sources = record["published"]["sources"]
+    used = sorted({each["source"] for _, each in found})
+    parts += ["\n".join(f"- [{letter}] {sources[letter]}." for letter in used)]
     write_text(workdir / "table.md", "\n\n".join(filter(None, parts)) + "\n")
 
 
@@ -91,58 +102,31 @@ def caption(record: Mapping[str, Any]) -> str:
     said = "Top-1 test accuracy, mean over the seeds with its 95 % interval (Student's t)."
     if any(row["published"] for row in record["rows"]):
         ours = record["clip"]["path"] if "clip" in record else "several CLIPs"
-        letters = "letters name the sources, docs/sweeps.md"
-        said += f" Columns with a letter: published, {backbone()} ({letters}); ours: {ours}."
+        theirs = f"published, {record['published']['backbone']}"
+        said += f" Columns with a letter: {theirs} (letters name the sources, docs/sweeps.md);"
+        said += f" ours: {ours}."
     return said
 
 
-def _row(dataset: str, shots: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "shots": shots,
-        "seeds": [run["seed"] for run in runs],
-        **over_seeds([run["test"] for run in runs]),
-        "published": [each._asdict() for each in published(dataset, shots)],
-    }
-
-
-def _averages(
-    entries: Sequence[Entry], groups: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
-) -> list[dict[str, Any]]:
+def _averages(entries: Sequence[Entry], runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row for each number of shots with which every dataset has finished with every seed.
 
     The accuracy is averaged over the datasets within each seed, and then over the seeds.
     """
-    datasets = list(dict.fromkeys(entry.cell.dataset for entry in entries))
-    seeds = list(dict.fromkeys(entry.cell.seed for entry in entries))
+    datasets, all_shots, seeds = (
+        list(dict.fromkeys(column)) for column in zip(*(e.cell for e in entries), strict=True)
+    )
     rows = []
-    for shots in dict.fromkeys(entry.cell.shots for entry in entries):
-        runs = [run for dataset in datasets for run in groups.get((dataset, shots), ())]
-        if len(datasets) == 1 or len(runs) < len(datasets) * len(seeds):
+    for shots in all_shots:
+        tests = [run["test"] for run in runs if run["shots"] == shots]
+        if len(datasets) == 1 or len(tests) < len(datasets) * len(seeds):
             continue
-        whole = set(datasets) == set(PAPER)
         row = {"dataset": f"{AVERAGE} of {len(datasets)}", "shots": shots, "seeds": seeds}
         for method in METHODS:
-            by_seed = [
-                [run["test"][method]["accuracy"] for run in runs if run["seed"] == seed]
-                for seed in seeds
-            ]
-            means = [sum(values) / len(values) for values in by_seed]
-            row[method] = {"accuracy": interval(means)}
-        known = published(AVERAGE, shots) if whole else []
-        rows.append(row | {"published": [each._asdict() for each in known]})
+            accuracies = np.reshape(
+                [test[method]["accuracy"] for test in tests], (len(datasets), len(seeds))
+            )
+            row[method] = {"accuracy": interval(accuracies.mean(axis=0).tolist())}
+        whole = set(datasets) == set(PAPER)
+        rows.append(row | {"published": published(AVERAGE, shots) if whole else []})
     return rows
-
-
-def _others(record: Mapping[str, Any]) -> list[list[Cell]]:
-    """Published numbers that are in no column of the table."""
-    return [
-        [row["dataset"], row["shots"], found.method, found.source, found.accuracy]
-        for row in record["rows"]
-        for found in map(_published, row["published"])
-        if found.source not in WHOLE_GRID
-    ]
-
-
-def _published(fields: Mapping[str, Any]) -> Published:
-    return Published(**fields)

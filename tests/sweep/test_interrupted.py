@@ -9,8 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,22 +16,15 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import Interrupted, RunFolderError
 from dpl_jax.folder_lock import in_use, lock_folder
+from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.grid import Cell, read_datasets
+from dpl_jax.sweep.grid import Cell, make_cells, read_datasets
 from dpl_jax.sweep.plan import Plan, make_jobs_folder, read_plan, write_plan
 from dpl_jax.sweep.sweep import sweep
+from tests.sweep.command import start, wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Options(gpus=0)
 FIRST, SECOND = (Path("photos/shots2") / f"seed{seed}" for seed in (1, 2))
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    end = time.monotonic() + 200
-    while not condition():
-        assert time.monotonic() < end
-        assert process is None or process.poll() is None
-        time.sleep(0.02)
 
 
 def stage_runs(workdir: Path) -> dict[str, int]:
@@ -54,21 +45,6 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     }
 
 
-def start(photos: Path, settings: list[str], workdir: Path, *more: str) -> subprocess.Popen[str]:
-    """The real command, with Ctrl-C as on a terminal."""
-    code = "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    code += "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    given = [f"--datasets={photos}", "--shots=2", "--seeds=1,2", f"--workdir={workdir}"]
-    given += ["--gpus=0", *(f"--set={setting}" for setting in settings), *more]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "launch/sweep.py", *given],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_a_sweep_killed_and_then_stopped_does_no_work_twice(
     photos: Path, settings: list[str], datasets: dict[str, ConfigDict], tmp_path: Path
 ) -> None:
@@ -83,7 +59,7 @@ def test_a_sweep_killed_and_then_stopped_does_no_work_twice(
     stopped = start(photos, settings, workdir)
     wait_for(lambda: (workdir / SECOND / "search" / "configuration.json").exists(), stopped)
     stopped.send_signal(signal.SIGINT)
-    said = stopped.communicate(timeout=200)[1]
+    said = stopped.communicate(timeout=600)[1]
     assert stopped.returncode == 130, said
     assert "The sweep was stopped by SIGINT: 0 failed, 1 finished" in said
     assert f"The same command with --workdir={workdir} goes on from there." in said
@@ -129,17 +105,17 @@ def test_a_cell_that_is_stopped_ends_with_75_and_goes_on_from_its_checkpoint(
     metrics = workdir / SECOND / "search" / "metrics.jsonl"
     wait_for(metrics.exists, stopped)
     stopped.terminate()
-    said = stopped.communicate(timeout=200)[1]
+    said = stopped.communicate(timeout=600)[1]
     assert stopped.returncode == 75, said
     outcome = json.loads((workdir / SECOND / "outcome.json").read_text())
     assert outcome["state"] == "interrupted"
     goes_on = start(photos, [*settings, *more], workdir, "--cell=1")
-    said = goes_on.communicate(timeout=200)[1]
+    said = goes_on.communicate(timeout=600)[1]
     assert goes_on.returncode == 0, said
     rows = [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()]
     assert rows == list(range(1, epochs + 1))
     assert not (workdir / FIRST).exists() and not (workdir / SECOND / "outcome.json").exists()
-    listed = start(photos, settings, workdir, "--print_cells").communicate(timeout=200)[0]
+    listed = start(photos, settings, workdir, "--print_cells").communicate(timeout=600)[0]
     assert listed == f"0\t{FIRST}\topen\n1\t{SECOND}\tfinished\n"
 
 
@@ -163,6 +139,34 @@ def test_ctrl_c_leaves_alone_what_is_not_its_own(
     bystander.wait()
 
 
+def test_jobs_side_by_side_have_gpus_of_their_own_even_beside_those_of_a_killed_sweep(
+    datasets: dict[str, ConfigDict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = f"import os; name = {str(tmp_path)!r} + '/' + os.environ['CUDA_VISIBLE_DEVICES']"
+    code += "; open(name, 'w').close(); open(name + '.end').read()"  # ends when it is told to
+    monkeypatch.setattr(cluster, "_command", lambda plan: [sys.executable, "-c", code])
+    shares = ["0,1", "2,3", "4,5"]
+    for share in shares:
+        os.mkfifo(tmp_path / f"{share}.end")
+
+    def end(share: str) -> None:
+        (tmp_path / share).unlink()
+        (tmp_path / f"{share}.end").write_text("")
+
+    plan = Plan(tmp_path / "runs", datasets, make_cells(datasets, [2], range(4)))
+    killed, later = (cluster.Local(Options(parallel=2, gpus=2), plan) for _ in range(2))
+    assert killed.submit(plan.cells, 2) == 2
+    wait_for(lambda: all((tmp_path / share).exists() for share in shares[:2]))
+    end("0,1")
+    wait_for(lambda: len(killed.alive()) == 1)
+    assert later.alive() == {} and later.submit(plan.cells[2:], 2) == 2
+    wait_for(lambda: all((tmp_path / share).exists() for share in shares))
+    assert len(later.alive()) == 2 and len(killed.alive()) == 1
+    for share in shares:
+        end(share)
+    wait_for(lambda: not killed.alive() and not later.alive())
+
+
 def test_plans_lie_in_a_folder_of_the_user_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +186,7 @@ def test_a_job_reads_the_same_files_wherever_it_starts(
     settings = ["clip.path=clip", "data.cache_dir=cache"]
     configs = read_datasets(["dtd"], settings) | read_datasets(["eurosat"], ["data.root=own"])
     cells = [Cell("dtd", 1, 1), Cell("eurosat", 1, 1)]
-    path = write_plan(make_jobs_folder(Path("runs")), Plan(Path("runs"), configs, cells))
+    path = write_plan(Plan(Path("runs"), configs, cells), cells)
     monkeypatch.chdir("/")
     monkeypatch.setenv("DPL_DATA_ROOT", "others")
     plan = read_plan(path)

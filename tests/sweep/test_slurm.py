@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 
 from configs import digits
 from dpl_jax.errors import ConfigError
+from dpl_jax.json_files import read_json
+from dpl_jax.protocols.record import percent
 from dpl_jax.sweep import cluster
-from dpl_jax.sweep.cluster import Options, check_options, make_scheduler
+from dpl_jax.sweep.cluster import Options, Slurm, check_options
 from dpl_jax.sweep.grid import Cell, make_cells
-from dpl_jax.sweep.plan import Plan, make_jobs_folder, write_plan
-from dpl_jax.sweep.watch import Entry, Scheduler, watch
+from dpl_jax.sweep.plan import Plan
+from dpl_jax.sweep.sweep import sweep
+from dpl_jax.sweep.watch import Entry, watch
+from tests.sweep.command import start, wait_for
 from tests.sweep.standin import CELL, SBATCH, SQUEUE, write_command
 
 OPTIONS = Options("slurm", 40, 240, 2, 8, "gpu", {"account": "vision lab"})
@@ -32,35 +37,26 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(cluster, "_command", lambda plan: [str(tmp_path / "cell"), str(plan)])
     monkeypatch.setattr(cluster, "WAIT", 0.0)
+    monkeypatch.setattr(Slurm, "seconds", 0)
     return tmp_path
 
 
-def scheduler(folder: Path, options: Options = OPTIONS) -> Scheduler:
-    jobs, configs = make_jobs_folder(folder / "runs"), {"a": digits.get_config()}
-    return make_scheduler(
-        options, jobs, lambda cells: write_plan(jobs, Plan(folder / "runs", configs, cells))
-    )
+def scheduler(folder: Path) -> Slurm:
+    return Slurm(OPTIONS, Plan(folder / "runs", {"a": digits.get_config()}, CELLS))
 
 
 def run(folder: Path, looks: float = float("inf")) -> list[Entry]:
     """A sweep that is killed after so many looks, right behind what it has submitted then."""
     entries = [Entry(cell, folder / "runs" / cell.name) for cell in CELLS]
-    seen: list[object] = []
+    seen: list[None] = []
 
-    def show(_: object, changed: Entry | None) -> None:
-        seen.extend([None] if changed is None else [])
+    def killed() -> bool:
         if len(seen) == looks:
             raise KeyboardInterrupt
+        seen.append(None)
+        return False
 
-    watch(
-        entries,
-        scheduler(folder),
-        parallel=OPTIONS.parallel,
-        retries=0,
-        show=show,
-        stopped=lambda: False,
-        seconds=0,
-    )
+    watch(entries, scheduler(folder), retries=0, show=lambda _: None, stopped=killed)
     return entries
 
 
@@ -84,8 +80,32 @@ def test_of_200_cells_none_is_lost_and_no_stage_is_run_twice(slurm: Path) -> Non
     assert arrays[0] == (150, 40) and max(arrays) == arrays[0]
 
 
+def test_real_cells_end_in_the_table_though_the_sweep_was_stopped(
+    slurm: Path, photos: Path, settings: list[str], tmp_path: Path
+) -> None:
+    workdir, options = tmp_path / "runs", ["--executor=slurm", "--minutes=9", "--parallel=1"]
+    stopped = start(photos, settings, workdir, *options)
+    wait_for((workdir / "photos/shots2/seed1/train/results.json").exists, stopped)
+    stopped.send_signal(signal.SIGINT)
+    said = stopped.communicate(timeout=600)[1]
+    assert stopped.returncode == 130, said
+    assert "The sweep was stopped by SIGINT: 0 failed" in said
+    assert [path.name for path in (slurm / "queue").iterdir()] == ["0001_1"]
+    goes_on = start(photos, settings, workdir, *options)
+    printed, said = goes_on.communicate(timeout=600)
+    assert goes_on.returncode == 0, said
+    assert (slurm / "arrays").read_text() == "2 1\n"  # one, of both cells, one at a time
+    (row,) = read_json(workdir / "table.json")["rows"]
+    accuracy = percent(row["dpl"]["accuracy"]).mean
+    assert row["seeds"] == [1, 2] and f"{accuracy:.2f}" in printed.splitlines()[-2]
+    assert (
+        f"| photos | 2 | 2 | {percent(row['zero_shot']['accuracy']).mean:.2f}"
+        in (workdir / "table.md").read_text()
+    )
+
+
 def test_an_array_asks_for_what_was_asked_for(slurm: Path) -> None:
-    assert scheduler(slurm).submit([Cell("a", 1, 1), Cell("a", 1, 2)], 3, []) == 2
+    assert scheduler(slurm).submit([Cell("a", 1, 1), Cell("a", 1, 2)], 3) == 2
     (script,) = (slurm / "runs" / "jobs").glob("*.sh")
     asked = script.read_text().splitlines()
     for option in (
@@ -105,8 +125,7 @@ def test_an_array_asks_for_what_was_asked_for(slurm: Path) -> None:
 def test_whatever_ends_before_a_word_does_not_come_back_for_ever(slurm: Path) -> None:
     write_command(slurm / "cell", "sys.exit(1)")
     entries = [Entry(CELLS[0], slurm / "runs" / CELLS[0].name)]
-    more = {"parallel": 1, "retries": 0, "seconds": 0, "stopped": lambda: False}
-    watch(entries, scheduler(slurm), show=lambda *_: None, **more)
+    watch(entries, scheduler(slurm), retries=0, show=lambda _: None, stopped=lambda: False)
     assert entries[0].state == "failed" and "log" in entries[0].message
     assert len((slurm / "arrays").read_text().splitlines()) == 1 + 20
 
@@ -116,7 +135,7 @@ def test_what_slurm_refuses_is_told(word: str, calls: int, slurm: Path) -> None:
     body = f"open(HERE / 'asked', 'a').write('x'); sys.exit('sbatch: error: {word}')"
     write_command(slurm / "sbatch", body)
     with pytest.raises(ConfigError, match=rf"Slurm refused the jobs: .*{word}"):
-        scheduler(slurm).submit(CELLS, 1, [])
+        scheduler(slurm).submit(CELLS, 1)
     assert (slurm / "asked").read_text() == "x" * calls
 
 
@@ -132,7 +151,8 @@ def test_without_slurm_the_other_way_is_told(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"sbatch and squeue .*--executor=local"):
-        check_options(OPTIONS)
+        sweep({"a": digits.get_config()}, [1], [1], tmp_path / "runs", OPTIONS)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
