@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ AT_LEAST_ONE = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
 )
+SHA256 = re.compile("[0-9a-fA-F]{64}")
 LOWEST_TEMPERATURE = 1e-6  # alpha divided by less would leave float32
 SCHEDULES = ("cosine", "constant")
 CHOICES = {
@@ -109,6 +111,8 @@ def clip() -> ConfigDict:
     c.path = "openai/clip-vit-base-patch16"
     # Commit, tag or branch of the hub repository; "" for its newest.
     c.revision = ""
+    # SHA-256 that the weights must have, as results.json records it; "" for any.
+    c.sha256 = ""
     # Of the towers' matrix products: "float32" or "bfloat16". All else is float32.
     c.dtype = "float32"
     return c
@@ -340,6 +344,12 @@ def check_config(config: ConfigDict) -> None:
             raise ConfigError(
                 f"{field} is {_get(config, field)!r}; it must be one of {', '.join(choices)}."
             )
+    # A run of an older version has no sha256.
+    if (sha256 := config.clip.get("sha256", "")) and not SHA256.fullmatch(sha256):
+        raise ConfigError(
+            f"clip.sha256 is {sha256!r:.100}; it must be the 64 hexadecimal digits of a SHA-256, "
+            'or "" for weights that are not checked.'
+        )
     if config.wandb and importlib.util.find_spec("wandb") is None:
         raise ConfigError(
             f"wandb is {config.wandb!r}, but Weights & Biases is not installed. Install it with "

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,10 @@ import jax
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
-from dpl_jax.clip.weights import weight_files
+from dpl_jax.clip.weights import weights_sha256
 from dpl_jax.data.split import Dataset, list_hash
 from dpl_jax.errors import WeightsError
 from dpl_jax.json_files import read_json, to_json, write_json
-from dpl_jax.regular_files import open_regular
 from dpl_jax.run_folder import versions
 
 # The fields of every result that say where its numbers come from.
@@ -105,17 +102,6 @@ def write_results(path: Path, found: dict[str, Any]) -> None:
             if read_json(path) | later == to_json(found) | later:
                 return
     write_json(path, found)
-
-
-@functools.lru_cache(maxsize=8)
-def weights_sha256(folder: str) -> str:
-    """SHA-256 (hexadecimal) of a CLIP's safetensors files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in weight_files(Path(folder)):
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def check_weights(clip: Clip, sha256: str) -> None:

@@ -34,6 +34,7 @@ LOG = logging.getLogger(__name__)
 # Settings that change how a run is carried out, never its result; a name covers all below it.
 HARMLESS = (
     "progress",
+    "clip.sha256",
     "checkpoint",
     "data.cache_dir",
     "data.device_memory_mb",
@@ -46,7 +47,7 @@ HARMLESS = (
     "wandb",
 )
 # Settings that runs of older versions do not have, and what those ran with.
-NEW_FIELDS = {"data.labels": ""}
+NEW_FIELDS = {"data.labels": "", "clip.sha256": ""}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "dpl_jax")
 
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dpl_jax.class_names import class_ids
-from dpl_jax.clip.model import Clip, load_clip
+from dpl_jax.clip.model import Clip, load_configured
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
@@ -186,7 +186,7 @@ def prepare_inputs(
 
 def load_on(mesh: Mesh | None, config: ConfigDict) -> Clip:
     """The config's CLIP, whole on every device of the mesh."""
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    clip = load_configured(config.clip)
     return clip if mesh is None else clip.replace(params=replicate(clip.params, mesh), mesh=mesh)
 
 

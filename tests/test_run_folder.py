@@ -98,7 +98,7 @@ def test_another_config_is_refused_with_every_difference(tmp_path):
 
 def test_a_run_from_before_a_field_was_added_goes_on_unless_it_is_used(tmp_path):
     config, old = get_config(), get_config()
-    del old.data.labels
+    del old.data.labels, old.clip.sha256
     open_run(tmp_path, "search", old).close()
     assert "labels" not in read_whole_config(tmp_path).data
     config.data.labels = "list.csv"
@@ -107,6 +107,8 @@ def test_a_run_from_before_a_field_was_added_goes_on_unless_it_is_used(tmp_path)
     config.data.labels = ""
     with open_run(tmp_path, "search", config) as run:
         assert run.resumed
+    config.clip.sha256 = "0" * 64  # a run can be pinned later
+    open_run(tmp_path, "search", config).close()
     wrong = config.to_dict()
     wrong["data"]["labels"] = 3
     write_json(tmp_path / "config.json", {"config": wrong})

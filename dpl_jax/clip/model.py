@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig, TextConfig, read_config
 from dpl_jax.clip.names import to_hub_id
 from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer
-from dpl_jax.clip.weights import Params, load_params
+from dpl_jax.clip.weights import Params, check_sha256, load_params
 from dpl_jax.errors import ConfigError, WeightsNotFoundError
 
 TINY_CLIP = "tiny"
@@ -76,7 +77,10 @@ class Clip(struct.PyTreeNode):
 
 
 def load_clip(
-    path_or_hub_id: str | Path, dtype: str = "float32", revision: str | None = None
+    path_or_hub_id: str | Path,
+    dtype: str = "float32",
+    revision: str | None = None,
+    sha256: str = "",
 ) -> Clip:
     """Loads a CLIP in Hugging Face's format, or in open_clip's.
 
@@ -86,16 +90,18 @@ def load_clip(
         this package.
       dtype: of the towers' matrix products, "float32" or "bfloat16"; everything else is float32.
       revision: commit, tag or branch of the hub repository.
+      sha256: that the weights must have (:func:`dpl_jax.clip.weights.weights_sha256`); "" for any.
 
     Raises:
       WeightsNotFoundError: when there is no such folder and the hub cannot be reached.
-      WeightsError: when the files do not make up a CLIP.
+      WeightsError: when the files do not make up a CLIP, or are others than ``sha256`` says.
       DataError: when they ask for images in another way than CLIP's.
       ConfigError: for another ``dtype``.
     """
     if dtype not in ("float32", "bfloat16"):
         raise ConfigError(f"dtype is {dtype!r}; the towers compute in float32 or bfloat16.")
     folder = find_folder(str(path_or_hub_id), revision)
+    check_sha256(folder, sha256, str(path_or_hub_id))
     config = _read_sizes(folder)
     return Clip(
         params=load_params(folder, config),
@@ -106,6 +112,12 @@ def load_clip(
         source=str(path_or_hub_id),
         folder=str(folder),
     )
+
+
+def load_configured(clip: ConfigDict) -> Clip:
+    """The CLIP of a config's ``clip``; see :func:`load_clip`."""
+    # A run of an older version has no sha256.
+    return load_clip(clip.path, clip.dtype, clip.revision or None, clip.get("sha256", ""))
 
 
 def load_tokenizer(path_or_hub_id: str | Path, revision: str | None = None) -> Tokenizer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from dpl_jax.clip.open_clip import Source
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.errors import WeightsError, WeightsNotFoundError
 from dpl_jax.json_files import read_json
+from dpl_jax.regular_files import open_regular
 from dpl_jax.safetensors_files import open_tensors
 
 Params = dict[str, Any]
@@ -259,6 +261,36 @@ def _stored_shape(source: Source, stored: Mapping[str, Any]) -> tuple[int, ...] 
     part = stored[source.name].get_slice(source.name)
     kind: str = part.get_dtype()
     return source.shape(tuple(part.get_shape())) if kind in FLOATS else f"of type {kind}"
+
+
+@functools.lru_cache(maxsize=8)
+def weights_sha256(folder: str) -> str:
+    """SHA-256 (hexadecimal) of a CLIP's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in weight_files(Path(folder)):
+        with open_regular(path) as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def check_sha256(folder: Path, sha256: str, source: str) -> None:
+    """Checks that a CLIP's weights are those that are expected, before anything of them is read.
+
+    Args:
+      folder: where they lie.
+      sha256: what :func:`weights_sha256` must give, in upper or lower case; "" for anything.
+      source: the folder or hub id that was asked for.
+
+    Raises:
+      WeightsError: when they are others; it names both.
+    """
+    if sha256 and (found := weights_sha256(str(folder))) != sha256.lower():
+        raise WeightsError(
+            f"The weights of {source} are not those that are expected: their SHA-256 is {found}, "
+            f"and clip.sha256 is {sha256!r:.100}. Files of another commit: pin the right one with "
+            f"--config.clip.revision. Damaged or exchanged ones: download {folder} again."
+        )
 
 
 def weight_files(folder: Path) -> list[Path]:

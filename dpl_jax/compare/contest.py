@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.baselines.lengths import random_lengths
 from dpl_jax.baselines.method import Method, count_parameters
-from dpl_jax.clip.model import load_clip
+from dpl_jax.clip.model import load_configured
 from dpl_jax.compare.catalogue import (
     Entry,
     FromFeatures,
@@ -92,7 +92,7 @@ def compare(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"compare.seeds is {seeds}; it must list different whole numbers.")
     config = with_absolute_paths(config)
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    clip = load_configured(config.clip)
     entries = choose(config.compare.methods, catalogue(config, clip.config))
     searching = load_pool(config, seeds, hold_out=True, workdir=workdir)
     training = load_pool(config, seeds, hold_out=False, workdir=workdir)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.clip.model import load_clip
+from dpl_jax.clip.model import load_configured
 from dpl_jax.config import check_config, with_absolute_paths
 from dpl_jax.configuration import Lengths, save_configuration, save_lengths
 from dpl_jax.data.load import load_dataset, sample
@@ -85,7 +85,7 @@ def import_run(
     """
     config = with_absolute_paths(config)
     check_config(config)
-    clip = load_clip(config.clip.path, config.clip.dtype, config.clip.revision or None)
+    clip = load_configured(config.clip)
     released, found = read_prompts(prompts, clip.config), None
     imported: dict[str, Any] = {"prompts": {"file": prompts.absolute(), "sha256": _sha256(prompts)}}
     if alphas is not None:

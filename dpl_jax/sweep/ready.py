@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import find_folder
+from dpl_jax.clip.weights import check_sha256
 from dpl_jax.data.check import check
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.errors import DataError, DplError
@@ -31,7 +32,8 @@ def check_ready(configs: Mapping[str, ConfigDict], shots: int, seed: int) -> Non
     for name in configs:
         config = cell_config(configs, Cell(name, shots, seed))
         try:
-            find_folder(config.clip.path, config.clip.revision or None)
+            clip = config.clip
+            check_sha256(find_folder(clip.path, clip.revision or None), clip.sha256, clip.path)
             dataset = load_dataset(config.data)
             sample(dataset, config.data, seed=seed)
             problems = check(dataset, read=False).problems

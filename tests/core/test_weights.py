@@ -1,5 +1,6 @@
 """Loading of CLIP folders: every tensor used exactly once, or one error that says what is wrong."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,15 @@ import safetensors.numpy
 
 from dpl_jax import load_clip
 from dpl_jax.clip.config import from_hugging_face, read_config, to_hugging_face
-from dpl_jax.clip.weights import abstract_params, layout, load_params, save_params
+from dpl_jax.clip.model import load_configured
+from dpl_jax.clip.weights import (
+    abstract_params,
+    layout,
+    load_params,
+    save_params,
+    weights_sha256,
+)
+from dpl_jax.config import check_config, get_config
 from dpl_jax.errors import ConfigError, WeightsError, WeightsNotFoundError
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
@@ -248,3 +257,52 @@ def test_neither_network_nor_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_unknown_dtype(clip_folder: Path) -> None:
     with pytest.raises(ConfigError, match=r"float16.*float32 or bfloat16"):
         load_clip(clip_folder, dtype="float16")
+
+
+def hub_cache(cache: Path, hub_id: str, *commits: str) -> list[str]:
+    """Commits of a repository in the hub's cache, the last one its main; the SHA-256 of each."""
+    repository = cache / f"models--{hub_id.replace('/', '--')}"
+    for seed, commit in enumerate(commits):
+        folder = repository / "snapshots" / commit
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(folder, CONFIG, random_tensors(CONFIG, seed))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commits[-1])
+    files = [repository / "snapshots" / commit / "model.safetensors" for commit in commits]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+def test_a_commit_of_the_hub_and_its_weights_are_pinned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commits = "a" * 40, "b" * 40
+    old, new = hub_cache(tmp_path, "owner/clip", *commits)
+    config = get_config().clip
+    config.path, config.revision, config.sha256 = "owner/clip", commits[0], old.upper()
+    pinned = load_configured(config)
+    assert Path(pinned.folder).name == commits[0] and weights_sha256(pinned.folder) == old
+    assert Path(load_clip("owner/clip", sha256=new).folder).name == commits[1]
+    config.revision = ""  # the branch has moved on
+    with pytest.raises(WeightsError, match=rf"of owner/clip .* is {new}, .* is '{old.upper()}'"):
+        load_configured(config)
+    del config.sha256  # a run of an older version
+    assert Path(load_configured(config).folder).name == commits[1]
+
+
+def test_other_weights_are_refused_before_anything_of_them_is_read(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, random_tensors(CONFIG))
+    (folder / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(
+        WeightsError, match=f"SHA-256 is {hashlib.sha256(b'no tensors').hexdigest()}"
+    ):
+        load_clip(folder, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("sha256", ["main", "0" * 63, "sha256:" + "0" * 64, "g" * 64])
+def test_what_is_no_sha256_is_told(sha256: str) -> None:
+    config = get_config()
+    config.clip.sha256 = sha256
+    with pytest.raises(ConfigError, match=f"clip.sha256 is '{sha256}'; .* 64 hexadecimal digits"):
+        check_config(config)

@@ -63,6 +63,14 @@ def test_missing_data_are_told_before_anything_is_started(
     assert not list((tmp_path / "runs" / "jobs").iterdir())
 
 
+def test_other_weights_than_the_pinned_ones_are_told_too(
+    photos: Path, settings: list[str], tmp_path: Path
+) -> None:
+    pinned = read_datasets([str(photos)], [*settings, f"clip.sha256={'0' * 64}"])
+    with pytest.raises(DataError, match=r"(?s)No job was started.* photos: The weights .* SHA-256"):
+        sweep(pinned, [2], [1], tmp_path / "runs", Options())
+
+
 def test_too_few_images_for_the_most_shots_are_told_too(
     datasets: dict[str, ConfigDict], tmp_path: Path
 ) -> None:
