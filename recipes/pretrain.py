@@ -9,17 +9,22 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
+from recipes.small.train import pretrain
 from recipes.tiny.export import pretrain_to
 
 CONFIG = cli.define_config("recipes/tiny/config.py")
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "A new folder for the CLIP. Default: one under runs/ with the time."
+    "workdir", None, "The folder of the CLIP or the run. Default: one under runs/ with the time."
 )
 
 
 def main() -> None:
-    """Trains, writes the folder and prints its accuracies."""
-    workdir = Path(WORKDIR.value or time.strftime("runs/tiny-clip-%Y%m%d-%H%M%S"))
+    """Trains by the recipe that the config is of."""
+    recipe = CONFIG.value.recipe
+    workdir = Path(WORKDIR.value or time.strftime(f"runs/{recipe}-clip-%Y%m%d-%H%M%S"))
+    if recipe == "small":
+        pretrain(CONFIG.value, workdir)
+        return
     record = pretrain_to(workdir, CONFIG.value)
     accuracy = record["digits_accuracy"]
     print(f"{workdir}: {record['steps']} steps in {record['seconds']} s")

@@ -2,12 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Regex, pre_tokenizers
 
+from dpl_jax.clip.tokenizer import Tokenizer
 from recipes.common_words import COMMON_WORDS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -54,6 +57,22 @@ def write_tokenizer(
     """Train the tokenizer and write its files into an existing folder."""
     for name, text in train_tokenizer(captions, vocab_size, context_length).items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def padded_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[str], np.ndarray]:
+    """Returns a cached function from a caption to its ids (length,) int32, padded with the end.
+
+    It raises ValueError for a caption with more than `length` tokens.
+    """
+
+    @cache
+    def tokenize(caption: str) -> np.ndarray:
+        ids = tokenizer([caption])[0]
+        if len(ids) > length:
+            raise ValueError(f"{caption!r} has {len(ids)} tokens; raise caption_length ({length}).")
+        return np.pad(ids, (0, length - len(ids)), constant_values=ids[-1])
+
+    return tokenize
 
 
 def _train_merges(corpus: Iterable[str], count: int) -> list[tuple[str, str]]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from dpl_jax.clip.tokenizer import Tokenizer
 from recipes.tiny.atlas import Atlas
 from recipes.tiny.captions import write_captions
 from recipes.tiny.scenes import sample_scenes
@@ -43,19 +41,3 @@ def make_batch(
         "input_ids": input_ids,
         "end": end,
     }
-
-
-def padded_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[str], np.ndarray]:
-    """Returns a cached function from a caption to its ids (length,) int32, padded with the end.
-
-    It raises ValueError for a caption with more than `length` tokens.
-    """
-
-    @cache
-    def tokenize(caption: str) -> np.ndarray:
-        ids = tokenizer([caption])[0]
-        if len(ids) > length:
-            raise ValueError(f"{caption!r} has {len(ids)} tokens; raise caption_length ({length}).")
-        return np.pad(ids, (0, length - len(ids)), constant_values=ids[-1])
-
-    return tokenize

@@ -10,6 +10,7 @@ def get_config() -> ml_collections.ConfigDict:
     """Returns the recipe of dpl_jax/assets/tiny_clip."""
     config = ml_collections.ConfigDict()
 
+    config.recipe = "tiny"
     # Everything random follows from it: masks, scenes, captions, weights.
     config.seed = 0
     # Optimiser steps, and images (each with one caption) a step.

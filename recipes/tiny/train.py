@@ -15,7 +15,7 @@ import ml_collections
 import optax
 from flax import struct
 
-from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.towers import image_tower, text_tower
@@ -24,11 +24,13 @@ from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import NumericsError
 from dpl_jax.progress import progress
 from recipes.contrastive import contrastive_loss, proxy_loss, true_captions
+from recipes.sizes import clip_config
 from recipes.tiny.atlas import build_atlas
-from recipes.tiny.batches import Batch, make_batch, padded_tokenizer
+from recipes.tiny.batches import Batch, make_batch
 from recipes.tiny.compose import compose
 from recipes.tiny.scenes import ATTRIBUTES
 from recipes.tiny.vocabulary import THINGS
+from recipes.tokenizer_training import padded_tokenizer
 
 MAX_LOGIT_SCALE = math.log(100)  # Radford et al. (2021), section 2.5
 
@@ -48,28 +50,6 @@ class TrainState:
     average: Params
     opt_state: optax.OptState
     step: jax.Array
-
-
-def clip_config(config: ml_collections.ConfigDict) -> ClipConfig:
-    """Returns the sizes of the CLIP to train."""
-    text = TextConfig(
-        hidden_size=config.text_width,
-        intermediate_size=4 * config.text_width,
-        num_attention_heads=config.text_width // config.head_width,
-        num_hidden_layers=config.text_layers,
-        vocab_size=config.vocab_size,
-        max_position_embeddings=config.context_length,
-        eos_token_id=config.vocab_size - 1,
-    )
-    vision = VisionConfig(
-        hidden_size=config.image_width,
-        intermediate_size=4 * config.image_width,
-        num_attention_heads=config.image_width // config.head_width,
-        num_hidden_layers=config.image_layers,
-        image_size=config.image_size,
-        patch_size=config.patch_size,
-    )
-    return ClipConfig(text=text, vision=vision, projection_dim=config.projection_dim)
 
 
 def make_optimizer(config: ml_collections.ConfigDict) -> optax.GradientTransformation:

@@ -1,0 +1,141 @@
+"""What classes are called, and captions about them from templates, names and hypernyms."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dpl_jax.data.errors import DataError
+from dpl_jax.json_files import read_json
+
+# How often each is drawn; the first is the one that classes are told by.
+TEMPLATES = {
+    "a photo of a {}.": 6,
+    "a photo of the {}.": 1,
+    "a small photo of a {}.": 1,
+    "a close-up photo of a {}.": 1,
+    "a blurry photo of a {}.": 1,
+    "a picture of a {}.": 1,
+    "a {}.": 1,
+    "{}.": 1,
+}
+KIND = "{}, a kind of {}"
+# Shares of captions with a class's own name, with it and a hypernym, with a hypernym alone.
+FORMS = (0.4, 0.25, 0.35)
+FIRST_NAME = 0.6  # how often the first of several names is drawn
+
+Levels = tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The names of C classes.
+
+    Attributes:
+      levels: of every class: its own names, those of its hypernym, of that one's hypernym, ...
+      words: the K names of all classes and hypernyms, each once.
+      true: (C, K) bool, which names are true of which classes.
+    """
+
+    levels: tuple[Levels, ...]
+    words: tuple[str, ...]
+    true: np.ndarray
+
+    @property
+    def first(self) -> list[str]:
+        """The first name of every class."""
+        return [levels[0][0] for levels in self.levels]
+
+
+def read_names(file: Path, classes: Sequence[str]) -> Names:
+    """Reads the names of the class folders ``classes``.
+
+    Raises:
+      DataError: there is no such file, it is damaged, or has no names for one of the classes.
+    """
+    try:
+        known = read_json(file)["names"]
+        missing = [name for name in classes if name not in known]
+        if not missing:
+            return _names([_levels(known[name]) for name in classes])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} (data.names) cannot be read ({error!s:.200}); it has to hold "
+            '{"names": {CLASS FOLDER: [[NAME, ...], [NAME OF ITS HYPERNYM, ...], ...]}}.'
+        ) from error
+    raise DataError(
+        f"{file} (data.names) has no names for {len(missing)} of {len(classes)} class folders, "
+        f"such as {missing[0]}."
+    )
+
+
+def _levels(stored: object) -> Levels:
+    if not isinstance(stored, list) or not stored or not all(stored):
+        raise ValueError(f"{stored!r:.80} is not a list of lists of names")
+    levels = tuple(tuple(name.replace("_", " ") for name in level) for level in stored)
+    if not all(isinstance(level, list) for level in stored) or not all(map(all, levels)):
+        raise ValueError(f"{stored!r:.80} is not a list of lists of names")
+    return levels
+
+
+def _names(levels: Sequence[Levels]) -> Names:
+    words = tuple(dict.fromkeys(name for each in levels for level in each for name in level))
+    number = {word: k for k, word in enumerate(words)}
+    true = np.zeros((len(levels), len(words)), bool)
+    for label, each in enumerate(levels):
+        true[label, [number[name] for level in each for name in level]] = True
+    return Names(tuple(levels), words, true)
+
+
+def all_captions(names: Names) -> Iterator[str]:
+    """Every name in the first template, and the templates, for the tokenizer."""
+    first, *others = TEMPLATES
+    for word in names.words:
+        yield first.format(word)
+    for levels in names.levels:
+        for name in levels[0]:
+            yield first.format(KIND.format(name, levels[-1][0]))
+            yield from (template.format(name) for template in others)
+
+
+def draw_captions(
+    rng: np.random.Generator, names: Names, count: int
+) -> tuple[list[str], np.ndarray]:
+    """Draws ``count`` captions, the classes that they are about as evenly as can be.
+
+    Returns:
+      The captions, and (count,) int, the most special of the ``names.words`` in each: a caption is
+      true of the classes that this name is true of.
+    """
+    classes = [rng.permutation(len(names.levels)) for _ in range(-(-count // len(names.levels)))]
+    drawn = [_draw(rng, names.levels[label]) for label in np.concatenate(classes)[:count]]
+    number = {word: k for k, word in enumerate(names.words)}
+    return [text for text, _ in drawn], np.array([number[name] for _, name in drawn])
+
+
+def _draw(rng: np.random.Generator, levels: Levels) -> tuple[str, str]:
+    """A caption about a class, and the most special name in it."""
+    template = list(TEMPLATES)[_pick(rng, list(TEMPLATES.values()))]
+    form = _pick(rng, FORMS) if len(levels) > 1 else 0
+    name = _name(rng, levels[0])
+    if form:
+        # Each hypernym half as often as the one below it.
+        above = levels[1 + _pick(rng, 0.5 ** np.arange(len(levels) - 1))]
+        hypernym = _name(rng, above)
+        if form == 2:
+            return template.format(hypernym), hypernym
+        return template.format(KIND.format(name, hypernym)), name
+    return template.format(name), name
+
+
+def _name(rng: np.random.Generator, level: Sequence[str]) -> str:
+    first = len(level) == 1 or rng.random() < FIRST_NAME
+    return level[0] if first else level[int(rng.integers(1, len(level)))]
+
+
+def _pick(rng: np.random.Generator, weights: Sequence[float] | np.ndarray) -> int:
+    shares = np.cumsum(weights)
+    return int(np.searchsorted(shares, rng.random() * shares[-1], side="right"))
