@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,13 +73,15 @@ def read_names(file: Path, classes: Sequence[str]) -> Names:
     )
 
 
-def _levels(stored: object) -> Levels:
-    if not isinstance(stored, list) or not stored or not all(stored):
+def _levels(stored: Any) -> Levels:
+    levels = [level if isinstance(level, list) else [] for level in stored]
+    if not levels or not all(levels) or not all(_is_name(n) for level in levels for n in level):
         raise ValueError(f"{stored!r:.80} is not a list of lists of names")
-    levels = tuple(tuple(name.replace("_", " ") for name in level) for level in stored)
-    if not all(isinstance(level, list) for level in stored) or not all(map(all, levels)):
-        raise ValueError(f"{stored!r:.80} is not a list of lists of names")
-    return levels
+    return tuple(tuple(name.replace("_", " ") for name in level) for level in levels)
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name.strip())
 
 
 def _names(levels: Sequence[Levels]) -> Names:

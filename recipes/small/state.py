@@ -61,7 +61,7 @@ def create_state(
 
 def save_state(path: Path, state: State) -> None:
     """Writes the checkpoint: the old one stays until the new one is whole."""
-    tensors = {name: np.ascontiguousarray(leaf) for name, leaf in _named(state).items()}
+    tensors = {name: np.asarray(leaf, order="C") for name, leaf in _named(state).items()}
     with write_file(path) as file:
         file.write(save(tensors))
 

@@ -201,7 +201,7 @@ def _run_steps(
 
 def _stopped(workdir: Path, step: int, number: signal.Signals) -> Interrupted:
     return Interrupted(
-        f"{number.name}: stopped after step {step}; the same command goes on from there.",
+        f"Stopped by {number.name} after step {step}.",
         workdir=workdir,
         exit_code=EXIT_CODES[number],
     )
