@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dpl_jax.data.errors import DataError
+from dpl_jax.errors import DataError
 from dpl_jax.json_files import read_json
 
 # How often each is drawn; the first is the one that classes are told by.

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import ml_collections
 import numpy as np
 
+from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.split import Item
-from dpl_jax.data.transforms import Preprocessing
 from recipes.small.names import Names, draw_captions
 
 Batch = dict[str, Any]

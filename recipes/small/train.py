@@ -15,8 +15,9 @@ import ml_collections
 import optax
 
 from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.tokenizer import Tokenizer
-from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
+from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import Interrupted, NumericsError, RunFolderError
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.interrupts import EXIT_CODES, stop_signals

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpl_jax.clip.config import ClipConfig
+from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.data.templates import PHOTO, prompts_for
-from dpl_jax.data.transforms import CLIP_MEAN, CLIP_STD, normalise
+from dpl_jax.data.transforms import normalise
 from recipes.contrastive import unit
 from recipes.small.photos import Photos
 

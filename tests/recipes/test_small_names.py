@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dpl_jax.data.errors import DataError
+from dpl_jax.errors import DataError
 from dpl_jax.json_files import write_json
 from recipes.small.names import TEMPLATES, Names, all_captions, draw_captions, read_names
 
