@@ -15,6 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dpl_jax.clip.names import embedded_folder
 from dpl_jax.errors import ConfigError
 
 # Short names for `configs/NAME.py:shots=4,seed=2`.
@@ -95,7 +96,9 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
         data.root = os.environ.get("DPL_DATA_ROOT") or "data"
     for name in ("root", "tfds_dir", "split_file", "cache_dir"):
         data[name] = _absolute(data[name])
-    if os.path.isdir(os.path.expanduser(config.clip.path)) and config.clip.path != "tiny":
+    if os.path.isdir(os.path.expanduser(config.clip.path)) and not embedded_folder(
+        config.clip.path
+    ):
         config.clip.path = _absolute(config.clip.path)
     return config
 

@@ -1,5 +1,6 @@
 """How the CLIPs that come with dpl_jax were pretrained, and can be again; not in the wheel.
 
-`tiny` learns from images that a program draws. Shared: `pretrain` and `assess` (the commands),
-`contrastive` (the losses), `tokenizer_training`, `common_words`, `clip_folder` (what is written).
+`tiny` learns from images that a program draws, `small` from photographs in class folders. Shared:
+`pretrain`, `export` and `assess` (the commands), `contrastive` (losses), `sizes`, `common_words`,
+`tokenizer_training`, `clip_folder` (what is written), `accuracy`.
 """

@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
+from numpy.typing import DTypeLike
 
 from dpl_jax.clip.config import ClipConfig, to_hugging_face
 from dpl_jax.clip.preprocessing import BICUBIC, CLIP_MEAN, CLIP_STD
@@ -23,9 +25,11 @@ from dpl_jax.json_files import write_json
 from dpl_jax.run_folder import versions
 
 
-def write_clip(folder: Path, params: Params, sizes: ClipConfig) -> None:
+def write_clip(
+    folder: Path, params: Params, sizes: ClipConfig, dtype: DTypeLike = np.float32
+) -> None:
     """Writes config.json, model.safetensors and preprocessor_config.json into `folder`."""
-    save_params(folder, params, sizes)
+    save_params(folder, params, sizes, dtype)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes its files private
     stored = to_hugging_face(sizes)
     for tower in ("text_config", "vision_config"):

@@ -24,6 +24,7 @@ def main() -> None:
     workdir = Path(WORKDIR.value or time.strftime(f"runs/{recipe}-clip-%Y%m%d-%H%M%S"))
     if recipe == "small":
         pretrain(CONFIG.value, workdir)
+        print(f"Next: python -m recipes.export --run={workdir} --output=DIR")
         return
     record = pretrain_to(workdir, CONFIG.value)
     accuracy = record["digits_accuracy"]

@@ -13,14 +13,12 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig, TextConfig, read_config
-from dpl_jax.clip.names import to_hub_id
+from dpl_jax.clip.names import embedded_folder, to_hub_id
 from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import Params, check_sha256, load_params
 from dpl_jax.errors import ConfigError, WeightsNotFoundError
 
-TINY_CLIP = "tiny"
-TINY_CLIP_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny_clip"
 # It becomes part of an address and of a path in the hub's cache.
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,200}", re.ASCII)
 # What a CLIP consists of; the weights come as one file or several with an index.
@@ -139,8 +137,8 @@ def find_folder(
     path_or_hub_id: str, revision: str | None = None, files: Sequence[str] = FILES
 ) -> Path:
     """The local folder of a CLIP; its ``files`` are downloaded when it is not one already."""
-    if path_or_hub_id == TINY_CLIP:
-        return TINY_CLIP_FOLDER
+    if own := embedded_folder(path_or_hub_id):
+        return own
     path = Path(path_or_hub_id).expanduser()
     if path.is_dir():
         return path

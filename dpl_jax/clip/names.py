@@ -1,9 +1,14 @@
-"""The short names of OpenAI's and open_clip's CLIPs, and the hub ids of the same weights."""
+"""The names of CLIPs: of those in this package, and the short ones of those on the hub."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dpl_jax.errors import WeightsNotFoundError
 
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+# Names of the CLIPs that may come with this package, in folders such as assets/tiny_clip.
+EMBEDDED = ("tiny", "small")
 OPENAI = {
     "ViT-B/32": "openai/clip-vit-base-patch32",
     "ViT-B/16": "openai/clip-vit-base-patch16",
@@ -25,6 +30,12 @@ LAION = {
 }
 HUB_PREFIX = "hf-hub:"  # open_clip's way to write a hub id
 RESNETS = ("rn50", "rn101", "resnet")
+
+
+def embedded_folder(name: str) -> Path | None:
+    """The folder of a CLIP that comes with this package; None for any other name."""
+    folder = ASSETS / f"{name}_clip"
+    return folder if name in EMBEDDED and folder.is_dir() else None
 
 
 def to_hub_id(name: str) -> str:

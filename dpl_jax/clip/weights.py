@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from numpy.typing import DTypeLike
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -115,14 +116,16 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
     return jax.tree.map(jnp.asarray, unflatten_dict(arrays))
 
 
-def save_params(folder: Path, params: Params, config: ClipConfig) -> None:
+def save_params(
+    folder: Path, params: Params, config: ClipConfig, dtype: DTypeLike = np.float32
+) -> None:
     """Writes ``params`` as ``model.safetensors``; the inverse of :func:`load_params`."""
     leaves = flatten_dict(params)
     tensors = {}
     for name, (path, layer, kind) in layout(config).items():
         leaf = np.asarray(leaves[path], np.float32)
         stored = _to_stored(leaf if layer is None else leaf[layer], kind, config)
-        tensors[name] = np.array(stored, order="C")
+        tensors[name] = np.array(stored, dtype, order="C")
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.clip.weights import Params, init_params
+from dpl_jax.clip.weights import Params, abstract_params, init_params
 from dpl_jax.errors import CheckpointError
 from dpl_jax.json_files import write_file
 
@@ -72,12 +72,7 @@ def load_state(path: Path, like: State) -> State:
     Raises:
       CheckpointError: it is damaged, or of a CLIP of other sizes than ``like``.
     """
-    try:
-        stored = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error}); give another --workdir."
-        ) from error
+    stored = _read(path)
     expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(like).items()}
     found = {name: (leaf.shape, leaf.dtype) for name, leaf in stored.items()}
     if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
@@ -89,6 +84,27 @@ def load_state(path: Path, like: State) -> State:
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
-def _named(state: State) -> dict[str, Any]:
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+def load_average(path: Path, sizes: ClipConfig) -> tuple[Params, int]:
+    """Reads the averaged weights of a checkpoint, and the number of its step.
+
+    Raises:
+      CheckpointError: it is damaged, or of a CLIP of other sizes.
+    """
+    stored, like = _read(path), abstract_params(sizes)
+    names = {f".average{name}": leaf.shape for name, leaf in _named(like).items()}
+    if any(name not in stored or stored[name].shape != shape for name, shape in names.items()):
+        raise CheckpointError(f"{path} holds no CLIP of the sizes in its config.json.")
+    params = jax.tree.unflatten(jax.tree.structure(like), [stored[name] for name in names])
+    return params, int(stored[".step"])
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); give another folder.") from error
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import dpl_jax
-from dpl_jax.clip.names import LAION, OPENAI, to_hub_id
+from dpl_jax.clip import names
+from dpl_jax.clip.names import LAION, OPENAI, embedded_folder, to_hub_id
 from dpl_jax.errors import DataError, WeightsError, WeightsNotFoundError
 from dpl_jax.results import weights_sha256
 from tests.core.small_clip import (
@@ -201,6 +202,21 @@ def test_other_formats_are_told_how_to_convert(tmp_path: Path) -> None:
 )
 def test_short_names(name: str, hub_id: str) -> None:
     assert to_hub_id(name) == hub_id
+
+
+def test_a_clip_of_this_package_goes_before_a_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(names, "ASSETS", tmp_path / "assets")
+    assert embedded_folder("tiny") is None
+    with pytest.raises(WeightsNotFoundError, match="no folder small"):
+        dpl_jax.load_clip("small")
+    for folder in (tmp_path / "assets" / "small_clip", tmp_path / "small"):
+        folder.mkdir(parents=True)
+        write_clip(folder, CONFIG, random_tensors(CONFIG))
+    assert dpl_jax.load_clip("small").folder == str(tmp_path / "assets" / "small_clip")
+    assert embedded_folder("small_clip") is None and embedded_folder("../assets/small") is None
 
 
 @pytest.mark.parametrize(

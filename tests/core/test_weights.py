@@ -194,6 +194,15 @@ def test_save_and_load_again(tmp_path: Path) -> None:
     assert_params_equal(load_params(tmp_path, SIZES), params)
 
 
+def test_saved_in_half_precision_it_takes_half_the_room(tmp_path: Path) -> None:
+    params = load_params(folder_of(tmp_path, random_tensors(CONFIG)), SIZES)
+    save_params(tmp_path, params, SIZES, np.float16)
+    halves = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), params)
+    assert_params_equal(load_params(tmp_path, SIZES), halves)
+    written = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    assert {tensor.dtype for tensor in written.values()} == {np.dtype(np.float16)}
+
+
 def test_config_there_and_back() -> None:
     assert from_hugging_face(to_hugging_face(SIZES)) == SIZES
     assert SIZES.layers == {"image": 3, "text": 2} and SIZES.widths == {"image": 24, "text": 16}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 import dpl_jax
-from dpl_jax.clip.model import TINY_CLIP_FOLDER
+from dpl_jax.clip.names import embedded_folder
 from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import DataError
@@ -113,7 +113,7 @@ def test_the_nested_one_goes_first_as_in_transformers(tmp_path: Path) -> None:
 def test_a_loaded_clip_and_its_copy_keep_it(tmp_path: Path) -> None:
     folder = tmp_path / "clip"
     copy_clip(dpl_jax.load_clip("tiny"), folder)
-    fields = json.loads((TINY_CLIP_FOLDER / "preprocessor_config.json").read_text())
+    fields = json.loads((embedded_folder("tiny") / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
     write(folder, {"image_processor": fields | {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}})
     copy_clip(dpl_jax.load_clip(folder), tmp_path / "copy")

@@ -16,7 +16,13 @@ from dpl_jax.config import check_config
 from tests.docs.markdown import ROOT
 
 ENVIRONMENT = re.compile("[A-Z_]+=")
-MODULES = ("dpl_jax.data", "dpl_jax.results", "recipes.pretrain")
+MODULES = (
+    "dpl_jax.data",
+    "dpl_jax.results",
+    "recipes.assess",
+    "recipes.export",
+    "recipes.pretrain",
+)
 
 
 def program(words: Sequence[str]) -> tuple[str, list[str]] | None:
@@ -41,7 +47,9 @@ def parse(name: str, arguments: Sequence[str], monkeypatch) -> ConfigDict | None
 
     def instead_of_running(_main: object) -> None:
         config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
-        if config is not None and "data" in config:
+        if config is not None and "recipe" in config:
+            config = None  # that of a pretraining
+        elif config is not None and "data" in config:
             check_config(config)
         parsed.append(config)
 

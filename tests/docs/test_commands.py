@@ -34,7 +34,9 @@ PARSED_ONLY = {
     "launch/sweep.py": "starts many jobs, each a process of its own; tests/sweep/ runs it",
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
     "launch/serve.py": "serves until it is stopped; tests/serve/ runs it",
-    "recipes.pretrain": "minutes; tests/recipes/test_tiny_train.py runs it",
+    "recipes.pretrain": "minutes; tests/recipes/ runs it",
+    "recipes.export": "takes a pretraining; tests/recipes/ runs it",
+    "recipes.assess": "takes what recipes.export writes; tests/recipes/ runs it",
 }
 # Settings in place of those on the page: for whatever has a config, and by launcher.
 SMALL = (

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
 from dpl_jax.classifier import Classifier
-from dpl_jax.clip.model import TINY_CLIP_FOLDER
+from dpl_jax.clip.names import embedded_folder
 from dpl_jax.errors import DplError, RunFolderError, WeightsError
 from dpl_jax.export import export_folder
 from dpl_jax.export.card import model_card
@@ -80,7 +80,7 @@ def test_the_card_names_a_base_model_of_the_hub(
 
 
 def test_no_path_of_this_machine_stands_in_an_export(classifier, tmp_path):
-    own = shutil.copytree(TINY_CLIP_FOLDER, tmp_path / "clips" / "own-clip")
+    own = shutil.copytree(embedded_folder("tiny"), tmp_path / "clips" / "own-clip")
     results = classifier.results | {
         "clip": classifier.results["clip"] | {"path": str(own)},
         "imported": {
@@ -108,7 +108,7 @@ def test_no_path_of_this_machine_stands_in_an_export(classifier, tmp_path):
 def test_with_its_clip_it_needs_nothing_else(classifier, arrays, tmp_path, monkeypatch):
     folder = export_folder(classifier, tmp_path / "out", include_clip=True)
     moved = folder.rename(tmp_path / "elsewhere")
-    monkeypatch.setattr("dpl_jax.clip.model.TINY_CLIP_FOLDER", tmp_path / "gone")
+    monkeypatch.setattr("dpl_jax.clip.names.ASSETS", tmp_path / "gone")
     found = Classifier.load(moved)
     np.testing.assert_array_equal(found.logits(arrays[:3]), classifier.logits(arrays[:3]))
     again = export_folder(found, tmp_path / "again", include_clip=True)

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import signal
 from pathlib import Path
@@ -9,16 +10,22 @@ import ml_collections
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
+from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
-from dpl_jax.errors import CheckpointError, Interrupted, NumericsError, RunFolderError
+from dpl_jax.data.folder import read_folder
+from dpl_jax.errors import CheckpointError, ConfigError, Interrupted, NumericsError, RunFolderError
 from dpl_jax.json_files import read_json, write_json
+from dpl_jax.logits import image_features
 from dpl_jax.metrics_log import read_metrics
+from recipes.accuracy import accuracies
 from recipes.sizes import clip_config
 from recipes.small import train
 from recipes.small.augment import augment
 from recipes.small.config import get_config
+from recipes.small.export import export
 from recipes.small.loss import several_right
 from recipes.small.optimizer import make_optimizer, make_schedule
 from recipes.small.state import State
@@ -139,6 +146,29 @@ def test_a_run_can_be_given_more_epochs(
     config.epochs = 5
     assert train.pretrain(config, tmp_path / "run").step == 15
     assert read_json(tmp_path / "run" / "config.json")["epochs"] == 5
+
+
+def test_the_exported_clip_is_the_average_in_half_precision(
+    whole: tuple[Path, State], photos: Path, tmp_path: Path
+) -> None:
+    record = export(whole[0], tmp_path / "clip")
+    assert (record["steps"], record["epochs"]) == (12, 4)
+    assert record["zero_shot"]["validation"] == 100 and record["seconds"] >= 0
+    text = (tmp_path / "clip" / "training.json").read_text()
+    assert str(photos) not in text and '"image_width": 16' in text
+    weights = load_file(tmp_path / "clip" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {np.dtype(np.float16)}
+    clip = load_clip(tmp_path / "clip")
+    images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    average = whole[1].average["image"]
+    expected = image_tower(clip.config).apply({"params": average}, images)
+    np.testing.assert_allclose(image_features(clip, images), expected, rtol=0.02, atol=0.02)
+    task = dataclasses.replace(read_folder(str(photos / "set")), classnames=("poppy", "sea"))
+    assert accuracies(clip, task, 4, (1,)) == {"zero_shot": 100, "linear_probe": 100}
+    with pytest.raises(ConfigError, match="not empty"):
+        export(whole[0], tmp_path / "clip")
+    with pytest.raises(ConfigError, match="has no checkpoint"):
+        export(tmp_path, tmp_path / "other")
 
 
 def test_the_loss_equals_its_sum_written_out() -> None:

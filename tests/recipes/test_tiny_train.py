@@ -8,7 +8,8 @@ import ml_collections
 import numpy as np
 import pytest
 
-from dpl_jax.clip.model import TINY_CLIP_FOLDER, load_clip
+from dpl_jax.clip.model import load_clip
+from dpl_jax.clip.names import embedded_folder
 from dpl_jax.clip.towers import image_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.errors import ConfigError, NumericsError
@@ -146,10 +147,10 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
 
 
 def test_the_shipped_clip_is_small_and_as_good_as_its_record_says() -> None:
-    files = [path for path in TINY_CLIP_FOLDER.rglob("*") if path.is_file()]
+    files = [path for path in embedded_folder("tiny").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MAX_BYTES
-    record = read_json(TINY_CLIP_FOLDER / "training.json")
-    found = assess(TINY_CLIP_FOLDER, seeds=(1,))
+    record = read_json(embedded_folder("tiny") / "training.json")
+    found = assess(embedded_folder("tiny"), seeds=(1,))
     assert found["zero_shot"] == pytest.approx(record["digits_accuracy"]["zero_shot"], abs=1.0)
     assert found["zero_shot"] > 35
     assert found["linear_probe"] > 85
