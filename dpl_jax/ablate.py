@@ -17,7 +17,7 @@ from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import Lengths, confidences, prompt_tokens
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.member_groups import Outcome, group_members, run_groups
 from dpl_jax.member_stages import (

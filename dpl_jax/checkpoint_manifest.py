@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpl_jax.errors import CheckpointError
-from dpl_jax.limits import CHECKPOINT_ZEROS_BYTES
+from dpl_jax.files.limits import CHECKPOINT_ZEROS_BYTES
 
 Arrays = dict[str, np.ndarray]
 

@@ -39,8 +39,8 @@ from dpl_jax.checkpoint_manifest import (
     nest,
 )
 from dpl_jax.errors import CheckpointError
-from dpl_jax.json_files import to_json
-from dpl_jax.limits import CHECKPOINT_JSON_BYTES
+from dpl_jax.files.json import to_json
+from dpl_jax.files.limits import CHECKPOINT_JSON_BYTES
 from dpl_jax.machines import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)

@@ -25,8 +25,8 @@ from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.export.folder import is_export, read_export
+from dpl_jax.files.json import read_json
 from dpl_jax.input_checks import check_classnames
-from dpl_jax.json_files import read_json
 from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.logits import normalise as to_length_one
 

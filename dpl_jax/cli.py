@@ -24,8 +24,8 @@ from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config import SHORTCUTS
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
+from dpl_jax.files.printable import LINES, never_fail_to_print, printable
 from dpl_jax.interrupts import EXIT_CODES, end_on_sigterm
-from dpl_jax.printable import LINES, never_fail_to_print, printable
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import jaxlib
 
-from dpl_jax.private_folder import make_private
+from dpl_jax.files.private_folder import make_private
 
 CPU_INFO = Path("/proc/cpuinfo")
 FEATURES = ("flags", "features")  # as x86 and ARM call them

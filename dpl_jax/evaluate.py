@@ -23,9 +23,9 @@ from dpl_jax.data.split import Dataset, Item, list_hash
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
+from dpl_jax.files.json import explained_writes, read_json, write_json
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.input_checks import check_alphas, check_prompt_lengths, check_prompts
-from dpl_jax.json_files import explained_writes, read_json, write_json
 from dpl_jax.logits import (
     NO_PROMPTS,
     TowerPrompts,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpl_jax.json_files import explained_writes
+from dpl_jax.files.json import explained_writes
 
 
 def check_extension(config: Mapping[str, Any], section: str, before: int, epochs: int) -> str:

@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import parse_json
-from dpl_jax.printable import printable
-from dpl_jax.regular_files import open_regular
+from dpl_jax.files.json import parse_json
+from dpl_jax.files.printable import printable
+from dpl_jax.files.regular import open_regular
 
 LOG = logging.getLogger(__name__)
 BEAT = 15.0  # seconds between two touches of a lock that is held

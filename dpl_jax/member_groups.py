@@ -11,7 +11,7 @@ import jax
 from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.json_files import explained_writes
+from dpl_jax.files.json import explained_writes
 from dpl_jax.loop import run_epochs
 from dpl_jax.members import MEMBERS, Member, member_params, search_states
 from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes

@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
-from dpl_jax import limits
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import (
+from dpl_jax.files import limits
+from dpl_jax.files.json import (
     check_count,
     explained_writes,
     parse_json,
@@ -26,8 +26,8 @@ from dpl_jax.json_files import (
     write_file,
     write_text,
 )
-from dpl_jax.places import without_places
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.files.places import without_places
+from dpl_jax.files.regular import read_bytes
 from dpl_jax.run_folder import RunFolder
 
 LOG = logging.getLogger(__name__)

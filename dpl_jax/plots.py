@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from dpl_jax.json_files import write_file
-from dpl_jax.printable import LINES, printable
+from dpl_jax.files.json import write_file
+from dpl_jax.files.printable import LINES, printable
 from dpl_jax.statistics import mean_interval
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"

@@ -22,11 +22,11 @@ from dpl_jax.classifier import Classifier, Guess
 from dpl_jax.data.decode import thread_count
 from dpl_jax.data.image_files import SUFFIXES, Unread, is_image, is_system_folder, unread_in
 from dpl_jax.errors import ConfigError, UnreadableImageError
-from dpl_jax.json_files import write_file
-from dpl_jax.printable import printable
+from dpl_jax.files.json import write_file
+from dpl_jax.files.printable import printable
+from dpl_jax.files.text import read_text
 from dpl_jax.progress import progress
 from dpl_jax.table import Cell
-from dpl_jax.text_files import read_text
 
 T = TypeVar("T")
 R = TypeVar("R")

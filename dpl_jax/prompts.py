@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpl_jax import limits
 from dpl_jax.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
+from dpl_jax.files import limits
 
 TOWERS = ("image", "text")
 Tree = dict[str, jax.Array]

@@ -20,7 +20,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.clip.weights import weights_sha256
 from dpl_jax.data.split import Dataset, list_hash
 from dpl_jax.errors import WeightsError
-from dpl_jax.json_files import read_json, to_json, write_json
+from dpl_jax.files.json import read_json, to_json, write_json
 from dpl_jax.run_folder import versions
 
 # The fields of every result that say where its numbers come from.

@@ -14,7 +14,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.clip.weights import weights_sha256
 from dpl_jax.configuration import Lengths
 from dpl_jax.errors import CheckpointError, ConfigError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.prompts import Tree, inherit_rows, init_discrete
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.run_folder import read_config

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 
 Cell = str | int | float | None
 

@@ -11,7 +11,7 @@ import pytest
 
 from dpl_jax.errors import WriteError
 from dpl_jax.export.folder import new_folder
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 
 
 def mode(path: Path) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import dpl_jax.commands
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpl_jax.json_files import to_json
+from dpl_jax.files.json import to_json
 from dpl_jax.position import START, Position, chunks, epoch_means
 
 

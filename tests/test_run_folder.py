@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.config import get_config
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import parse_json, read_json, to_json, write_json
+from dpl_jax.files.json import parse_json, read_json, to_json, write_json
 from dpl_jax.run_folder import (
     config_differences,
     open_run,

@@ -13,9 +13,9 @@ from dpl_jax.data.coop.readers import read_lines
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.folder import read_classnames
 from dpl_jax.errors import ConfigError, DamagedFileError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
+from dpl_jax.files.text import decode_text, read_text
 from dpl_jax.predict import read_classes_argument
-from dpl_jax.text_files import decode_text, read_text
 
 MARKS = {
     "utf-8": (b"", codecs.BOM_UTF8),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dpl_jax.aggregate.rows import METRICS, Row, aggregate
 from dpl_jax.errors import DplError
-from dpl_jax.json_files import write_text
-from dpl_jax.printable import LINES, never_fail_to_print, printable
+from dpl_jax.files.json import write_text
+from dpl_jax.files.printable import LINES, never_fail_to_print, printable
 from dpl_jax.statistics import MeanInterval
 from dpl_jax.table import (
     Cell,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.results import data_name, unused_settings
 from dpl_jax.run_folder import HARMLESS
 from dpl_jax.table import Cell

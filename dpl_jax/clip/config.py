@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dpl_jax import limits
 from dpl_jax.errors import WeightsError
-from dpl_jax.json_files import read_json
+from dpl_jax.files import limits
+from dpl_jax.files.json import read_json
 
 # OpenAI's published configs name end-of-text 2, which is not the id their tokenizer writes;
 # transformers then takes the largest id of the row instead.

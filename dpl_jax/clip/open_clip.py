@@ -15,7 +15,7 @@ import numpy as np
 
 from dpl_jax.clip.config import LEGACY_EOS_ID, ClipConfig, TextConfig, VisionConfig
 from dpl_jax.errors import WeightsError, WeightsNotFoundError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors")

@@ -10,10 +10,10 @@ from typing import Any
 
 import PIL.Image
 
-from dpl_jax import limits
 from dpl_jax.clip import open_clip
 from dpl_jax.errors import DataError
-from dpl_jax.json_files import read_json
+from dpl_jax.files import limits
+from dpl_jax.files.json import read_json
 
 # Mean and standard deviation of the colours CLIP was trained on (openai/CLIP, clip.py).
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dpl_jax import limits
 from dpl_jax.clip.config import LEGACY_EOS_ID
 from dpl_jax.errors import TextTooLongError, WeightsError, WeightsNotFoundError
-from dpl_jax.json_files import read_json
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.files import limits
+from dpl_jax.files.json import read_json
+from dpl_jax.files.regular import read_bytes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,15 +25,15 @@ from numpy.typing import DTypeLike
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from dpl_jax import limits
 from dpl_jax.clip import open_clip
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.open_clip import Source
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.errors import WeightsError, WeightsNotFoundError
-from dpl_jax.json_files import read_json
-from dpl_jax.regular_files import open_regular
-from dpl_jax.safetensors_files import open_tensors
+from dpl_jax.files import limits
+from dpl_jax.files.json import read_json
+from dpl_jax.files.regular import open_regular
+from dpl_jax.files.safetensors import open_tensors
 
 Params = dict[str, Any]
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"

@@ -41,7 +41,7 @@ from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.data.split import Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import encode, predict
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.member_stages import chosen_lengths, finished_supernets
 from dpl_jax.members import Member

@@ -17,7 +17,7 @@ from dpl_jax import cli
 from dpl_jax.data.check import check, print_report
 from dpl_jax.data.class_texts import check_texts
 from dpl_jax.data.load import check_test_images, load_dataset, remarks
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 
 CONFIG = cli.define_config()
 READ = flags.DEFINE_boolean("read", True, "Decode every image; --noread only looks for the files.")

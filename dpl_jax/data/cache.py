@@ -18,8 +18,8 @@ import numpy as np
 
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError
-from dpl_jax.json_files import read_json
-from dpl_jax.numpy_files import map_npy
+from dpl_jax.files.json import read_json
+from dpl_jax.files.numpy import map_npy
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 Shapes: TypeAlias = Mapping[str, tuple[tuple[int, ...], Any]]  # name -> (shape, dtype)

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dpl_jax import limits
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.transforms import resize_and_crop
 from dpl_jax.errors import DataError, UnreadableImageError
+from dpl_jax.files import limits
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from dpl_jax.data.label_list import read_label_list
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.json_files import read_json
-from dpl_jax.once import warn_once
+from dpl_jax.files.json import read_json
+from dpl_jax.files.once import warn_once
 
 CLASSNAMES_FILE = "classnames.json"  # {"folder": "class name"}, for the folders it names
 DRAWN = f"50/20/30 % of every class, drawn with the fixed seed {SPLIT_SEED}"

@@ -12,14 +12,14 @@ from typing import BinaryIO
 import numpy as np
 import PIL.Image
 
-from dpl_jax import limits
 from dpl_jax.data.depths import to_rgb
 from dpl_jax.data.image_files import FORMATS, SUFFIXES
 from dpl_jax.data.jpeg_scans import check_scans
 from dpl_jax.data.orientation import open_image, upright
 from dpl_jax.data.split import Image, Item
 from dpl_jax.errors import DataError, DplError, UnreadableImageError
-from dpl_jax.regular_files import open_regular
+from dpl_jax.files import limits
+from dpl_jax.files.regular import open_regular
 
 MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-from dpl_jax import limits
+from dpl_jax.files import limits
 
 CHUNK = 1 << 20
 SOS, EOI = 0xDA, 0xD9

@@ -16,7 +16,7 @@ from dpl_jax.data.coop.split_file import inside_path
 from dpl_jax.data.folder_layout import SPLIT_NAMES, split_name
 from dpl_jax.data.image_files import SUFFIXES
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.text_files import read_text
+from dpl_jax.files.text import read_text
 
 # What columns are called, the surest names first; case, spaces and underscores do not count.
 PATH_COLUMNS = (

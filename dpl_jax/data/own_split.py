@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dpl_jax import limits
 from dpl_jax.data.folder_layout import listed
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Dataset, Item, file_lists, list_hash
 from dpl_jax.errors import DataError, DataNotFoundError, RunFolderError
-from dpl_jax.json_files import read_json, write_text
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.files import limits
+from dpl_jax.files.json import read_json, write_text
+from dpl_jax.files.regular import read_bytes
 
 SAMPLED, SPLIT = "sampled.json", "split.json"
 # What tells where images are from; two configs that agree in it read the same images.

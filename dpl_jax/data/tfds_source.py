@@ -17,7 +17,7 @@ from dpl_jax.data.image_files import is_system_path
 from dpl_jax.data.split import Dataset, Item, build_dataset
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.json_files import children, read_json
+from dpl_jax.files.json import children, read_json
 
 # What TFDS calls CoOp's datasets; it has neither FGVCAircraft nor UCF101's frames.
 TFDS_NAMES = {

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.json_files import write_file
-from dpl_jax.numpy_files import map_npy
+from dpl_jax.files.json import write_file
+from dpl_jax.files.numpy import map_npy
 from dpl_jax.prompts import TOWERS, HostTree
 
 NAME = re.compile(r"alpha_e(\d{1,9})_img\.npy")

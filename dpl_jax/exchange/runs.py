@@ -21,7 +21,7 @@ from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.exchange.alphas import alpha_files, last_epoch, read_alphas, write_alphas
 from dpl_jax.exchange.state_dict import ReleasedPrompts, read_prompts, write_prompts
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.prompts import TOWERS, HostTree, candidate_rows, choose_lengths
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end

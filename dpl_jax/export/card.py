@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from dpl_jax.errors import RunFolderError
-from dpl_jax.places import clip_name, is_hub_id
-from dpl_jax.printable import printable
+from dpl_jax.files.places import clip_name, is_hub_id
+from dpl_jax.files.printable import printable
 from dpl_jax.table import escape_markdown
 
 if TYPE_CHECKING:

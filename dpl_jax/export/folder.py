@@ -32,16 +32,16 @@ from dpl_jax.errors import RunFolderError, WeightsError, WeightsNotFoundError
 from dpl_jax.export.card import model_card
 from dpl_jax.export.onnx_model import write_onnx
 from dpl_jax.export.program import write_program
+from dpl_jax.files.json import read_json, sync_folder, to_json, write_file, write_json, write_text
+from dpl_jax.files.places import clip_name, without_places
+from dpl_jax.files.safetensors import open_tensors
 from dpl_jax.input_checks import (
     check_alphas,
     check_classnames,
     check_prompt_lengths,
     check_prompts,
 )
-from dpl_jax.json_files import read_json, sync_folder, to_json, write_file, write_json, write_text
-from dpl_jax.places import clip_name, without_places
 from dpl_jax.results import PROVENANCE, check_weights
-from dpl_jax.safetensors_files import open_tensors
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier

@@ -12,7 +12,7 @@ from jax.extend.core import jaxpr_as_fun
 
 from dpl_jax.errors import ConfigError
 from dpl_jax.export.program import function_of, image_shape, weights_of
-from dpl_jax.json_files import write_file
+from dpl_jax.files.json import write_file
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier

@@ -21,7 +21,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dpl_jax.data.transforms import normalise
-from dpl_jax.json_files import write_file
+from dpl_jax.files.json import write_file
 from dpl_jax.logits import class_logits, image_features
 
 if TYPE_CHECKING:

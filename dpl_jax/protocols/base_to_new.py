@@ -13,7 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dpl_jax.demo import METHODS, demo
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.protocols.record import (
     Evaluation,
     check_numbers,

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
 from dpl_jax.demo import demo
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.plots import BLUE, draw_level, draw_series, finish_axes, save_plot
 from dpl_jax.protocols.record import (
     check_numbers,

@@ -17,7 +17,7 @@ from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import subsample_classes
 from dpl_jax.demo import METHODS, demo
 from dpl_jax.errors import ConfigError, DataError
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.protocols.record import (
     Evaluation,
     check_numbers,

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions
 from dpl_jax.prompts import TOWERS

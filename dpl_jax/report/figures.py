@@ -14,8 +14,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpl_jax.json_files import write_file
-from dpl_jax.printable import printable
+from dpl_jax.files.json import write_file
+from dpl_jax.files.printable import printable
 
 # Okabe and Ito's blue and vermilion are told apart by colour-blind readers.
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a919c"

@@ -18,8 +18,8 @@ from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DplError
+from dpl_jax.files.printable import printable
 from dpl_jax.predictions import Predictions
-from dpl_jax.printable import printable
 from dpl_jax.scores import probabilities
 
 LOG = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import PIL.Image
 
 from dpl_jax.classifier import Classifier
 from dpl_jax.data.transforms import normalise, resize_and_crop
+from dpl_jax.files.printable import printable
 from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, patch_map
-from dpl_jax.printable import printable
 
 # A stranger's image; larger ones are refused from their header.
 MAX_PIXELS = 50_000_000

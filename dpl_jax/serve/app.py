@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import DplError
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 from dpl_jax.serve.access import Guard, SafeHeaders
 from dpl_jax.serve.answer import MAX_PIXELS, answer
 from dpl_jax.serve.decoding import Decoders

@@ -17,7 +17,7 @@ from typing import Any
 import PIL.Image
 
 from dpl_jax.errors import UnreadableImageError
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 
 LOG = logging.getLogger(__name__)
 WORKER = "dpl_jax.serve.decode_worker"

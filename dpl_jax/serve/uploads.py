@@ -7,7 +7,7 @@ import re
 
 from starlette.requests import Request
 
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 
 MB = 2**20
 MEDIA_TYPES = {f"image/{kind}" for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff")}

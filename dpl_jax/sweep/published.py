@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 
 FILE = Path(__file__).with_name("published.json")
 AVERAGE = "average"  # over the eleven datasets of dpl_jax.sweep.grid.PAPER

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dpl_jax.printable import printable
+from dpl_jax.files.printable import printable
 from dpl_jax.sweep.watch import STATES, Entry, Show
 
 

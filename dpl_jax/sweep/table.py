@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.demo import METHODS
-from dpl_jax.json_files import read_json, write_json, write_text
+from dpl_jax.files.json import read_json, write_json, write_text
 from dpl_jax.protocols.record import describe_runs, interval, over_seeds, percent, spread_cells
 from dpl_jax.sweep.grid import PAPER
 from dpl_jax.sweep.published import AVERAGE, about, published

@@ -10,7 +10,7 @@ import ml_collections
 import numpy as np
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.metrics_log import read_metrics
 from recipes.clip_folder import describe, new_folder, write_clip
 from recipes.sizes import clip_config

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.errors import DataError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 
 # How often each is drawn; the first is the one that classes are told by.
 TEMPLATES = {

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.weights import Params, abstract_params, init_params
 from dpl_jax.errors import CheckpointError
-from dpl_jax.json_files import write_file
+from dpl_jax.files.json import write_file
 
 
 @struct.dataclass

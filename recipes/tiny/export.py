@@ -7,7 +7,7 @@ from typing import Any
 
 import ml_collections
 
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from recipes.clip_folder import describe, new_folder, write_clip
 from recipes.tiny.assess import assess
 from recipes.tiny.captions import all_captions

@@ -15,7 +15,7 @@ from dpl_jax.compare.contest import compare
 from dpl_jax.configuration import prompt_tokens
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import evaluate
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.search import search
 from dpl_jax.train import train
 

@@ -14,7 +14,7 @@ from dpl_jax import config as base
 from dpl_jax.ablate import ablate
 from dpl_jax.compare.contest import compare
 from dpl_jax.evaluate import evaluate
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.member_groups import Grouping, member_mesh
 from dpl_jax.members import Member, cut_supernet
 from dpl_jax.search import search

@@ -19,7 +19,7 @@ from dpl_jax.ablate import ablate, list_members
 from dpl_jax.ablation_report import table
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.member_groups import Grouping, group_members, member_mesh
 from dpl_jax.member_stages import search_stage
 from dpl_jax.members import Member, cut_supernet

@@ -20,7 +20,7 @@ from dpl_jax import checkpoints, machines
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.feed import _positions
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.search import search
 from tests.core.small_clip import random_tensors, small_config, write_clip
 

@@ -36,8 +36,8 @@ from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.errors import DplError
 from dpl_jax.evaluate import load_trained
 from dpl_jax.export.card import model_card
+from dpl_jax.files.json import write_json
 from dpl_jax.folder_lock import _holder
-from dpl_jax.json_files import write_json
 from dpl_jax.metrics_log import _run_id
 from dpl_jax.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.report import page

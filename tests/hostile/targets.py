@@ -29,8 +29,8 @@ from dpl_jax.data.split import Item
 from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.exchange.alphas import read_alphas
 from dpl_jax.exchange.state_dict import read_prompts
+from dpl_jax.files.json import parse_json
 from dpl_jax.folder_lock import _holder
-from dpl_jax.json_files import parse_json
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.report.contents import read_contents

@@ -14,8 +14,8 @@ from markdown_it import MarkdownIt
 from dpl_jax.classifier import Classifier
 from dpl_jax.errors import RunFolderError
 from dpl_jax.export.card import model_card
-from dpl_jax.places import clip_name, is_hub_id, without_places
-from dpl_jax.printable import printable
+from dpl_jax.files.places import clip_name, is_hub_id, without_places
+from dpl_jax.files.printable import printable
 from dpl_jax.table import escape_markdown, markdown_table
 from tests.export.conftest import classifier_with
 

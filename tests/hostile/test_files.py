@@ -39,8 +39,8 @@ from dpl_jax.errors import (
     UnreadableImageError,
     WeightsError,
 )
+from dpl_jax.files.json import parse_json, read_json, write_json
 from dpl_jax.folder_lock import lock_folder
-from dpl_jax.json_files import parse_json, read_json, write_json
 from dpl_jax.predictions import load_predictions
 from dpl_jax.report.contents import read_contents
 from dpl_jax.run_links import refuse_links

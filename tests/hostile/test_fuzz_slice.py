@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.errors import DataError
-from dpl_jax.json_files import parse_json
+from dpl_jax.files.json import parse_json
 from tests.hostile.fuzz import fuzz, try_input
 from tests.hostile.targets import all_targets
 

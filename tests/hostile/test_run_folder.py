@@ -13,7 +13,7 @@ import pytest
 
 from configs import digits
 from dpl_jax.errors import DplError, RunFolderError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.report.figures import report_style
 from dpl_jax.report.page import write_report
 from dpl_jax.run_folder import check_same_config

@@ -14,7 +14,7 @@ from dpl_jax.checkpoints import Checkpoints, load
 from dpl_jax.config_files import load_shipped_config
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.evaluate import load_trained
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.report.page import write_report
 from dpl_jax.run_folder import open_run

@@ -23,10 +23,10 @@ from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.errors import DplError
 from dpl_jax.export.card import model_card
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
+from dpl_jax.files.numpy import read_npz
+from dpl_jax.files.printable import printable
 from dpl_jax.metrics_log import _run_id
-from dpl_jax.numpy_files import read_npz
-from dpl_jax.printable import printable
 from dpl_jax.report.commands import config_flags
 from dpl_jax.report.page import render
 from dpl_jax.run_folder import check_same_config, read_whole_config
@@ -112,13 +112,13 @@ REFUSED: dict[str, list[Callable[[Path], object]]] = {
         lambda folder: find_folder("owner/name", "a\x00b"),
     ],
     "dpl_jax.metrics_log._run_id": [lambda folder: _run_id(file(folder / "id.txt", "../../x"))],
-    "dpl_jax.private_folder.make_private": [jobs_of_another_user],
+    "dpl_jax.files.private_folder.make_private": [jobs_of_another_user],
     "dpl_jax.run_links.refuse_links": [lambda folder: refuse_links(link(folder / "metrics.jsonl"))],
     "dpl_jax.checkpoint_files.check_files": [
         lambda folder: check_files(file(folder / "state" / "_sharding", "{}").parents[1]),
         lambda folder: check_files(link(folder / "_CHECKPOINT_METADATA")),
     ],
-    "dpl_jax.numpy_files.read_npz": [lambda folder: read_npz(archive(folder / "x.npz"))],
+    "dpl_jax.files.numpy.read_npz": [lambda folder: read_npz(archive(folder / "x.npz"))],
 }
 
 
@@ -170,7 +170,7 @@ SHOWN: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
         ("<script>", "\n", "![a]", " `rm`", "\x1b"),
     ),
     "dpl_jax.serve.app.render_page": (web_page, ("<script>alert", "\x1b", "49 ")),
-    "dpl_jax.printable.printable": (lambda folder: printable(HOSTILE), ("\x1b", "\n")),
+    "dpl_jax.files.printable.printable": (lambda folder: printable(HOSTILE), ("\x1b", "\n")),
 }
 
 

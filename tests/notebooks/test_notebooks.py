@@ -19,7 +19,7 @@ SHORT = 'WORKDIR, SHOTS, EPOCHS, SEARCH_EPOCHS, IMAGES = "runs", 2, 2, 2, 2'
 ANSWER = """
 import json
 from dpl_jax.evaluate import evaluate
-from dpl_jax.json_files import to_json
+from dpl_jax.files.json import to_json
 print(json.dumps(to_json(QUESTION)))
 """
 TOWERS = ("image", "text")

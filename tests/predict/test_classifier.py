@@ -18,7 +18,7 @@ from dpl_jax.classifier import Classifier
 from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.export.folder import export_folder
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.predictions import load_predictions
 from dpl_jax.run_folder import read_config
 

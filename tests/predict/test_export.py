@@ -15,8 +15,8 @@ from dpl_jax.clip.names import embedded_folder
 from dpl_jax.errors import DplError, RunFolderError, WeightsError
 from dpl_jax.export import export_folder
 from dpl_jax.export.card import model_card
-from dpl_jax.json_files import read_json, write_json
-from dpl_jax.places import without_places
+from dpl_jax.files.json import read_json, write_json
+from dpl_jax.files.places import without_places
 
 
 @pytest.fixture(scope="module", params=["search", "train"])

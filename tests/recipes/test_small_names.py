@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dpl_jax.errors import DataError
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from recipes.small.names import TEMPLATES, Names, all_captions, draw_captions, read_names
 
 KNOWN = {

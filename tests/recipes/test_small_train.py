@@ -17,7 +17,7 @@ from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.data.folder import read_folder
 from dpl_jax.errors import CheckpointError, ConfigError, Interrupted, NumericsError, RunFolderError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.logits import image_features
 from dpl_jax.metrics_log import read_metrics
 from recipes.accuracy import accuracies

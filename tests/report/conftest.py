@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from configs import digits, folder
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 from dpl_jax.metrics_log import append_metrics
 from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.run_folder import open_run

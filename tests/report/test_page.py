@@ -12,7 +12,7 @@ import pytest
 
 from configs import digits
 from dpl_jax.errors import RunFolderError
-from dpl_jax.json_files import read_json, write_json
+from dpl_jax.files.json import read_json, write_json
 from dpl_jax.predictions import load_predictions, save_predictions
 from dpl_jax.report import report_at_end
 from dpl_jax.report.page import write_report

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import ConfigError, DataError, RunFolderError
-from dpl_jax.json_files import to_json, write_json
+from dpl_jax.files.json import to_json, write_json
 from dpl_jax.sweep.cluster import Options
 from dpl_jax.sweep.grid import PAPER, Cell, cell_config, make_cells, read_datasets
 from dpl_jax.sweep.sweep import sweep

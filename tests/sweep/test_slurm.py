@@ -11,7 +11,7 @@ import pytest
 
 from configs import digits
 from dpl_jax.errors import ConfigError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 from dpl_jax.protocols.record import percent
 from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cluster import Options, Slurm, check_options

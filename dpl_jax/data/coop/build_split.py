@@ -12,7 +12,7 @@ from pathlib import Path
 from dpl_jax.data.image_files import is_image, is_system_file, is_system_folder
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.once import warn_once
+from dpl_jax.files.once import warn_once
 
 # CoOp seeds the split with the run's seed, so that its test set would change with it; here the
 # seed is fixed. Either way it is not the split of the published numbers.

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from dpl_jax import limits
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.files import limits
+from dpl_jax.files.regular import read_bytes
 
 HEADER_SIZE, TAG_SIZE = 128, 8
 # Types of elements.

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from dpl_jax import text_files
 from dpl_jax.data.coop.build_split import SPLIT_SEED, Splits, split_classes, split_train
 from dpl_jax.data.coop.matlab import read_row
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.json_files import parse_json
+from dpl_jax.files import text as text_files
+from dpl_jax.files.json import parse_json
 
 # CoOp's class names where they differ from the folders'.
 CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")

@@ -10,7 +10,7 @@ from typing import Any
 from dpl_jax.data.coop.build_split import Splits
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError, DataNotFoundError
-from dpl_jax.json_files import read_json
+from dpl_jax.files.json import read_json
 
 DRIVE = re.compile(r"[A-Za-z]:($|[/\\])")  # of Windows: C:\photos
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 
-from dpl_jax import limits
-from dpl_jax.regular_files import read_bytes
+from dpl_jax.files import limits
+from dpl_jax.files.regular import read_bytes
 
 UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -16,7 +16,7 @@ def read_text(path: str | os.PathLike[str], most: int = limits.TEXT_BYTES) -> st
     """Reads a text file; see :func:`decode_text`.
 
     Raises:
-      OSError: as :func:`dpl_jax.regular_files.open_regular`.
+      OSError: as :func:`dpl_jax.files.regular.open_regular`.
       ValueError: when it is larger than ``most`` bytes, or not text.
     """
     return decode_text(read_bytes(path, most))

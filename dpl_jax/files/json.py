@@ -16,9 +16,9 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
-from dpl_jax import limits
 from dpl_jax.errors import DamagedFileError, DplError, WriteError
-from dpl_jax.text_files import read_text
+from dpl_jax.files import limits
+from dpl_jax.files.text import read_text
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 

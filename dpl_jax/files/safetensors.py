@@ -13,8 +13,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from dpl_jax import limits
-from dpl_jax.regular_files import open_regular
+from dpl_jax.files import limits
+from dpl_jax.files.regular import open_regular
 
 
 @contextlib.contextmanager

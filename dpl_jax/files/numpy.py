@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dpl_jax import limits
-from dpl_jax.regular_files import open_regular
+from dpl_jax.files import limits
+from dpl_jax.files.regular import open_regular
 
 # The end of an archive without a comment, which NumPy writes none of; its directory has about 60
 # bytes an array. The other mark is that of archives with more than 65535 entries.
