@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from benchmarks.problem import STEPS_PER_EPOCH, make_problem
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.mesh import data_mesh
+from dpl_jax.runtime.mesh import data_mesh
 from dpl_jax.steps import search_step
 
 

@@ -41,7 +41,7 @@ from dpl_jax.checkpoint_manifest import (
 from dpl_jax.errors import CheckpointError
 from dpl_jax.files.json import to_json
 from dpl_jax.files.limits import CHECKPOINT_JSON_BYTES
-from dpl_jax.machines import is_first, only_first, several
+from dpl_jax.runtime.processes import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)
 

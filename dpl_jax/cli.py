@@ -19,13 +19,13 @@ from absl import app, flags
 from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
-from dpl_jax import machines
-from dpl_jax.compilation_cache import use_compilation_cache
 from dpl_jax.config import SHORTCUTS
 from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.files.printable import LINES, never_fail_to_print, printable
-from dpl_jax.interrupts import EXIT_CODES, end_on_sigterm
+from dpl_jax.runtime import processes as machines
+from dpl_jax.runtime.compilation import use_compilation_cache
+from dpl_jax.runtime.signals import EXIT_CODES, end_on_sigterm
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ def run(
 ) -> None:
     """Parses the flags and calls ``main``; a user's error is one message and exit code 1.
 
-    SIGTERM and SIGINT end a run with the exit codes of :mod:`dpl_jax.interrupts`.
+    SIGTERM and SIGINT end a run with the exit codes of :mod:`dpl_jax.runtime.signals`.
 
     Args:
       main: what the launcher does.

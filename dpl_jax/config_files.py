@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from dpl_jax.commands import shipped
 from dpl_jax.errors import ConfigError
+from dpl_jax.runtime.launchers import shipped
 from dpl_jax.saved_config import config_of_run
 
 

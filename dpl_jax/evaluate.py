@@ -35,16 +35,16 @@ from dpl_jax.logits import (
     mixed,
     text_features,
 )
-from dpl_jax.machines import gather_parts, is_first, own_part
 from dpl_jax.measured import Measured, measured
-from dpl_jax.mesh import data_mesh
 from dpl_jax.predictions import Predictions, save_predictions
-from dpl_jax.progress import progress
 from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.results import check_weights
 from dpl_jax.run_folder import HARMLESS, config_differences, read_whole_config, within
 from dpl_jax.run_links import refuse_links
+from dpl_jax.runtime.mesh import data_mesh
+from dpl_jax.runtime.processes import gather_parts, is_first, own_part
+from dpl_jax.runtime.progress import progress
 from dpl_jax.scores import score
 from dpl_jax.task import class_texts, load_on
 

@@ -24,8 +24,8 @@ from dpl_jax.data.decode import decode, read_all
 from dpl_jax.data.images import read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
-from dpl_jax.machines import gather_parts, own_part, parts
-from dpl_jax.mesh import replicate
+from dpl_jax.runtime.mesh import replicate
+from dpl_jax.runtime.processes import gather_parts, own_part, parts
 
 Array: TypeAlias = jax.Array | np.ndarray
 

@@ -29,8 +29,8 @@ from dpl_jax.input_checks import (
     check_prompt_lengths,
     check_prompts,
 )
-from dpl_jax.mesh import over_devices
 from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
+from dpl_jax.runtime.mesh import over_devices
 
 TowerPrompts = dict[str, LayerPrompts | None]
 # Token ids (C, S) and ends (C,) of texts, and tokens (C, L, n, D) where each has its own.

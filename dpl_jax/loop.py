@@ -13,8 +13,6 @@ from ml_collections import ConfigDict
 
 from dpl_jax.checkpoints import Checkpoints
 from dpl_jax.errors import Interrupted
-from dpl_jax.interrupts import EXIT_CODES, stop_signals
-from dpl_jax.machines import any_of
 from dpl_jax.metrics_log import (
     append_metrics,
     json_row,
@@ -24,8 +22,10 @@ from dpl_jax.metrics_log import (
 )
 from dpl_jax.numerics import check_finite
 from dpl_jax.position import START, Position, chunks, epoch_means
-from dpl_jax.progress import progress
 from dpl_jax.run_folder import RunFolder
+from dpl_jax.runtime.processes import any_of
+from dpl_jax.runtime.progress import progress
+from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
 from dpl_jax.stage import Stage
 from dpl_jax.steps import State
 
@@ -36,7 +36,7 @@ def run_epochs(run: RunFolder, config: ConfigDict, stage: Stage) -> State:
     """Runs the epochs of a stage that are left and returns the last state.
 
     An epoch is run in one go, or in chunks of ``config.checkpoint.every_steps`` steps. SIGTERM and
-    SIGINT stop the run at the end of the chunk that is running, see :mod:`dpl_jax.interrupts`.
+    SIGINT stop the run at the end of the chunk that is running, see :mod:`dpl_jax.runtime.signals`.
 
     Args:
       run: the folder; its newest good checkpoint is where the run goes on.

@@ -25,7 +25,7 @@ from dpl_jax.errors import ConfigError, UnreadableImageError
 from dpl_jax.files.json import write_file
 from dpl_jax.files.printable import printable
 from dpl_jax.files.text import read_text
-from dpl_jax.progress import progress
+from dpl_jax.runtime.progress import progress
 from dpl_jax.table import Cell
 
 T = TypeVar("T")

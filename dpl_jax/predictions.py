@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dpl_jax.commands import command
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files import limits
 from dpl_jax.files.json import explained_writes, parse_json, to_json, write_file
 from dpl_jax.files.numpy import read_npz
+from dpl_jax.runtime.launchers import command
 
 LOGITS = "logits_"  # before the method's name
 SPLITS = ("train", "val", "test")

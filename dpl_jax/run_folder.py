@@ -26,8 +26,8 @@ from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.files.json import read_json, remove_leftovers, to_json, write_json
 from dpl_jax.folder_lock import lock_folder
-from dpl_jax.machines import only_first
 from dpl_jax.run_links import refuse_links
+from dpl_jax.runtime.processes import only_first
 
 LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from dpl_jax.config import with_absolute_paths
 from dpl_jax.configuration import save_configuration
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.loop import run_epochs
-from dpl_jax.mesh import replicate
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
 from dpl_jax.order import steps_per_epoch, train_order, validation_order
@@ -24,6 +23,7 @@ from dpl_jax.relaxation import anneal, finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name, write_results
 from dpl_jax.run_folder import open_run
+from dpl_jax.runtime.mesh import replicate
 from dpl_jax.selection import select_lengths
 from dpl_jax.stage import Stage, run_chunks
 from dpl_jax.steps import Metrics, State, create_search_state, search_epoch

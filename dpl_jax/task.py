@@ -28,8 +28,8 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.feed import Feed, ImageSet, chunk_steps, open_feed
 from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
-from dpl_jax.mesh import data_mesh, replicate
 from dpl_jax.run_folder import read_config
+from dpl_jax.runtime.mesh import data_mesh, replicate
 
 # Normalised images (B, H, W, 3) and labels (B,).
 Batch: TypeAlias = tuple[jax.Array, jax.Array]

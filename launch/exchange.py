@@ -12,8 +12,8 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.commands import command_line
 from dpl_jax.exchange.runs import export_run, import_lengths, import_run
+from dpl_jax.runtime.launchers import command_line
 
 ACTION = flags.DEFINE_enum("action", None, ["import", "export"], "What to do; first, without --.")
 CONFIG = cli.define_config()

@@ -8,8 +8,8 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.classifier import Classifier
-from dpl_jax.commands import command_line
 from dpl_jax.export import export_folder
+from dpl_jax.runtime.launchers import command_line
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)
 OUT = flags.DEFINE_string("out", None, "The folder to make.", required=True)

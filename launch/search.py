@@ -4,7 +4,7 @@ python launch/search.py --config=configs/digits.py --workdir=RUN
 """
 
 from dpl_jax import cli
-from dpl_jax.commands import command_line
+from dpl_jax.runtime.launchers import command_line
 from dpl_jax.search import search
 
 CONFIG = cli.define_config()

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.commands import command_line
+from dpl_jax.runtime.launchers import command_line
 from dpl_jax.saved_config import agree_with_search
 from dpl_jax.train import train
 

@@ -27,7 +27,7 @@ def keep_compiled_programs() -> None:
     """In a private folder, so that running the tests again is quick; keyed as those of runs."""
     import jax
 
-    from dpl_jax.compilation_cache import cache_home, machine_key, private_folder
+    from dpl_jax.runtime.compilation import cache_home, machine_key, private_folder
 
     folder = private_folder(cache_home() / "dpl_jax" / "tests" / machine_key())
     if folder is not None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:

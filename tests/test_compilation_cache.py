@@ -8,8 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from dpl_jax import compilation_cache
-from dpl_jax.compilation_cache import private_folder, use_compilation_cache
+from dpl_jax.runtime import compilation as compilation_cache
+from dpl_jax.runtime.compilation import private_folder, use_compilation_cache
 
 
 @pytest.fixture(autouse=True)

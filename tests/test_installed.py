@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import dpl_jax.commands
+import dpl_jax.runtime.launchers
 from dpl_jax.files.json import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -78,11 +78,11 @@ def test_every_launcher_has_a_console_command():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     launchers = {path.stem for path in (ROOT / "launch").glob("*.py")}
     assert scripts == {
-        f"dpl-{name.replace('_', '-')}": f"dpl_jax.commands:{name}" for name in launchers
+        f"dpl-{name.replace('_', '-')}": f"dpl_jax.runtime.launchers:{name}" for name in launchers
     }
-    assert all(callable(getattr(dpl_jax.commands, name)) for name in launchers)
+    assert all(callable(getattr(dpl_jax.runtime.launchers, name)) for name in launchers)
     with pytest.raises(AttributeError, match="no launcher"):
-        _ = dpl_jax.commands.no_such_launcher
+        _ = dpl_jax.runtime.launchers.no_such_launcher
 
 
 def test_the_commands_work_from_an_empty_folder(commands, tmp_path):

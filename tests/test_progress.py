@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from dpl_jax.progress import _Lines, duration, progress
+from dpl_jax.runtime.progress import _Lines, duration, progress
 
 
 class Terminal(io.StringIO):

@@ -14,13 +14,13 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.errors import Interrupted
-from dpl_jax.interrupts import stop_signals
+from dpl_jax.runtime.signals import stop_signals
 
 ROOT = Path(__file__).resolve().parents[1]
 # Hashing takes minutes and looks at no signal, like a compiled program.
 BUSY = """
 import hashlib, signal
-from dpl_jax.interrupts import stop_signals
+from dpl_jax.runtime.signals import stop_signals
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with stop_signals():
     print("busy", flush=True)
@@ -152,7 +152,7 @@ def test_sigterm_outside_the_training_ends_a_command_with_75(when: str) -> None:
 
 def test_a_forked_child_dies_of_sigterm_as_usual_and_what_is_ignored_stays_ignored() -> None:
     code = (
-        "import os, signal, sys\nfrom dpl_jax.interrupts import end_on_sigterm\n"
+        "import os, signal, sys\nfrom dpl_jax.runtime.signals import end_on_sigterm\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nend_on_sigterm()\n"
         "assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN\n"
         "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nend_on_sigterm()\nchild = os.fork()\n"

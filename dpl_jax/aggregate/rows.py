@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dpl_jax.aggregate.records import NoResultsError, Record, find_runs, read_records
-from dpl_jax.commands import command
 from dpl_jax.errors import RunFolderError
+from dpl_jax.runtime.launchers import command
 from dpl_jax.statistics import MeanInterval, mean_interval
 from dpl_jax.table import Cell
 

@@ -54,8 +54,8 @@ class Clip(struct.PyTreeNode):
         again (exact).
       class_chunks: encode the classes in so many parts, one after the other (exact; a part keeps
         nothing for the gradient, which computes it again).
-      mesh: of the devices that share the images and the classes (:mod:`dpl_jax.mesh`); None for
-        one device.
+      mesh: of the devices that share the images and the classes (:mod:`dpl_jax.runtime.mesh`); None
+        for one device.
     """
 
     params: Params

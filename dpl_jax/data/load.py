@@ -20,7 +20,7 @@ from dpl_jax.data.templates import TEMPLATES, check_template
 from dpl_jax.data.tfds_source import read_tfds
 from dpl_jax.errors import DataError
 from dpl_jax.files.printable import printable
-from dpl_jax.machines import is_first
+from dpl_jax.runtime.processes import is_first
 
 
 def load_dataset(data: ConfigDict, own_split: Path | None = None) -> Dataset:

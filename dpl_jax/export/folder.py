@@ -26,7 +26,6 @@ from safetensors.numpy import save
 
 from dpl_jax.class_names import first_same, has_same_names, one_text, spoken
 from dpl_jax.clip.model import FILES, Clip, load_clip
-from dpl_jax.commands import command
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError, WeightsNotFoundError
 from dpl_jax.export.card import model_card
@@ -42,6 +41,7 @@ from dpl_jax.input_checks import (
     check_prompts,
 )
 from dpl_jax.results import PROVENANCE, check_weights
+from dpl_jax.runtime.launchers import command
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier

@@ -22,7 +22,7 @@ from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params, init_params
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import NumericsError
-from dpl_jax.progress import progress
+from dpl_jax.runtime.progress import progress
 from recipes.contrastive import contrastive_loss, proxy_loss, true_captions
 from recipes.sizes import clip_config
 from recipes.tiny.atlas import build_atlas

@@ -49,7 +49,7 @@ def join(
         _check_address(flag, address)
     # On CPUs, two programs that run at once mix up their messages.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    # Its handler would take the place of ours (dpl_jax.interrupts).
+    # Its handler would take the place of ours (dpl_jax.runtime.signals).
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(

@@ -1,0 +1,1 @@
+"""What a process runs on: devices, other processes, signals, compiled programs, the terminal."""
