@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts, prepare_texts

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
 from dpl_jax.files import limits

@@ -1,6 +1,7 @@
 """Learned tokens that stand in a tower's sequence, as other prompt-learning methods have them.
 
-Unlike :class:`dpl_jax.attention.LayerPrompts` they are queries too and pass through whole layers.
+Unlike :class:`dpl_jax.clip.attention.LayerPrompts` they are queries too and pass through whole
+layers.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.clip.learned_tokens import append_tokens, put_tokens
 from dpl_jax.clip.transformer import Layers, layer_norm

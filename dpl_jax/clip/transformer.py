@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpl_jax.attention import LayerPrompts, Shared, attention, prompted_attention
+from dpl_jax.clip.attention import LayerPrompts, Shared, attention, prompted_attention
 from dpl_jax.clip.config import TowerConfig
 from dpl_jax.clip.learned_tokens import deeper_tokens, put_tokens
 
@@ -85,7 +85,7 @@ class Block(nn.Module):
           x: (B, S, D) hidden states.
           prompts: of this layer.
           shared: keys and values that all rows of the batch see besides their own.
-          mask: of the attention, see :func:`dpl_jax.attention.attention`.
+          mask: of the attention, see :func:`dpl_jax.clip.attention.attention`.
           read: (B,) the only position that is wanted; the result is then (B, 1, D).
 
         Returns:

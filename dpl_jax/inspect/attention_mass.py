@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpl_jax.attention import LayerPrompts, prompt_mass
+from dpl_jax.clip.attention import LayerPrompts, prompt_mass
 from dpl_jax.clip.config import ClipConfig, TowerConfig, VisionConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import end_positions

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.special
 from ml_collections import ConfigDict
 
-from dpl_jax.attention import LayerPrompts
+from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import encode

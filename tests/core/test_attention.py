@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpl_jax.attention import LayerPrompts, attention, prompted_attention
+from dpl_jax.clip.attention import LayerPrompts, attention, prompted_attention
 from tests.core.naive import naive_attention, naive_mixture, split_candidates
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpl_jax.attention import LayerPrompts, prompt_mass, prompted_attention
+from dpl_jax.clip.attention import LayerPrompts, prompt_mass, prompted_attention
 from dpl_jax.errors import ConfigError
 from dpl_jax.inspect.attention_mass import (
     image_attention_mass,
