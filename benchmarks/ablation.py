@@ -16,7 +16,7 @@ from dpl_jax.member_groups import group_members
 from dpl_jax.member_stages import search_stage, train_stage
 from dpl_jax.members import Member, cut_supernet, member_params
 from dpl_jax.pool import Pool, load_pool
-from dpl_jax.prompts import HostTree, choose_lengths, init_discrete, init_supernet
+from dpl_jax.prompts.trees import HostTree, choose_lengths, init_discrete, init_supernet
 from dpl_jax.stage import Stage
 from dpl_jax.steps import (
     State,

@@ -17,8 +17,8 @@ from dpl_jax.clip.config import ClipConfig, TowerConfig
 from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import causal_mask, to_patches
 from dpl_jax.clip.transformer import activation
-from dpl_jax.logits import class_logits
 from dpl_jax.optimizers import half_step, search_optimizer
+from dpl_jax.prompts.logits import class_logits
 from dpl_jax.task import Batch
 
 Tree = Any

@@ -16,7 +16,7 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.prompts import TOWERS, init_discrete, init_supernet
+from dpl_jax.prompts.trees import TOWERS, init_discrete, init_supernet
 from dpl_jax.steps import State, create_search_state, create_train_state
 from dpl_jax.task import Batch, Task
 

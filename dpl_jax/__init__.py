@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier
     from dpl_jax.clip.model import Clip, load_clip
-    from dpl_jax.logits import prompted_logits, search_logits, zero_shot_logits
+    from dpl_jax.prompts.logits import prompted_logits, search_logits, zero_shot_logits
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,9 +21,9 @@ _HOMES = {
     "Classifier": "classifier",
     "Clip": "clip.model",
     "load_clip": "clip.model",
-    "prompted_logits": "logits",
-    "search_logits": "logits",
-    "zero_shot_logits": "logits",
+    "prompted_logits": "prompts.logits",
+    "search_logits": "prompts.logits",
+    "zero_shot_logits": "prompts.logits",
 }
 
 

@@ -14,11 +14,9 @@ from ml_collections import ConfigDict
 
 from dpl_jax.ablation_report import plot
 from dpl_jax.config import with_absolute_paths
-from dpl_jax.configuration import Lengths, confidences, prompt_tokens
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.files.json import write_json
-from dpl_jax.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.member_groups import Outcome, group_members, run_groups
 from dpl_jax.member_stages import (
     Outcomes,
@@ -31,7 +29,9 @@ from dpl_jax.member_stages import (
 )
 from dpl_jax.members import Member, cut_supernet
 from dpl_jax.pool import Pool, load_pool, pool_provenance, save_samples
-from dpl_jax.prompts import candidate_rows
+from dpl_jax.prompts.lengths_file import Lengths, confidences, prompt_tokens
+from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
+from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import open_run
 from dpl_jax.scores import score

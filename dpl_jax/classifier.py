@@ -26,9 +26,9 @@ from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.export.folder import is_export, read_export
 from dpl_jax.files.json import read_json
-from dpl_jax.input_checks import check_classnames
-from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
-from dpl_jax.logits import normalise as to_length_one
+from dpl_jax.prompts.checks import check_classnames
+from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
+from dpl_jax.prompts.logits import normalise as to_length_one
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
 PICTURES = (str, os.PathLike, PIL.Image.Image)

@@ -25,8 +25,11 @@ from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.files.json import explained_writes, read_json, write_json
 from dpl_jax.folder_lock import lock_folder
-from dpl_jax.input_checks import check_alphas, check_prompt_lengths, check_prompts
-from dpl_jax.logits import (
+from dpl_jax.measured import Measured, measured
+from dpl_jax.predictions import Predictions, save_predictions
+from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.checks import check_alphas, check_prompt_lengths, check_prompts
+from dpl_jax.prompts.logits import (
     NO_PROMPTS,
     TowerPrompts,
     class_logits,
@@ -35,9 +38,6 @@ from dpl_jax.logits import (
     mixed,
     text_features,
 )
-from dpl_jax.measured import Measured, measured
-from dpl_jax.predictions import Predictions, save_predictions
-from dpl_jax.relaxation import finished_alphas
 from dpl_jax.report import report_at_end
 from dpl_jax.results import check_weights
 from dpl_jax.run_folder import HARMLESS, config_differences, read_whole_config, within

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.configuration import Lengths
-from dpl_jax.logits import TowerPrompts, discrete, mixed
 from dpl_jax.member_groups import Outcome
 from dpl_jax.members import (
     M,
@@ -24,7 +22,9 @@ from dpl_jax.members import (
     train_states,
 )
 from dpl_jax.pool import Pool
-from dpl_jax.relaxation import finished_alphas
+from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.lengths_file import Lengths
+from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
 from dpl_jax.selection import select_lengths
 from dpl_jax.stage import Stage, run_chunks
 from dpl_jax.start import needs_supernet

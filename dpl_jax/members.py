@@ -21,8 +21,8 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
-from dpl_jax.configuration import Lengths
-from dpl_jax.prompts import TOWERS, candidate_rows, init_supernet
+from dpl_jax.prompts.lengths_file import Lengths
+from dpl_jax.prompts.trees import TOWERS, candidate_rows, init_supernet
 from dpl_jax.start import start_prompts
 from dpl_jax.steps import (
     Metrics,

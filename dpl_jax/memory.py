@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from dpl_jax.clip.config import ClipConfig, TowerConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts
-from dpl_jax.prompts import candidate_rows
+from dpl_jax.prompts.trees import candidate_rows
 
 LOG = logging.getLogger(__name__)
 

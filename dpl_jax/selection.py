@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
 from dpl_jax.feed import Feed
-from dpl_jax.logits import mixed
 from dpl_jax.objective import loss_and_accuracy
-from dpl_jax.prompts import TOWERS, HostTree, choose_lengths
-from dpl_jax.relaxation import finished_alphas
+from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.logits import mixed
+from dpl_jax.prompts.trees import TOWERS, HostTree, choose_lengths
 from dpl_jax.steps import Params
 from dpl_jax.task import Batch, Task
 

@@ -12,11 +12,11 @@ from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.weights import weights_sha256
-from dpl_jax.configuration import Lengths
 from dpl_jax.errors import CheckpointError, ConfigError
 from dpl_jax.files.json import read_json
-from dpl_jax.prompts import Tree, inherit_rows, init_discrete
-from dpl_jax.relaxation import finished_alphas
+from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.lengths_file import Lengths
+from dpl_jax.prompts.trees import Tree, inherit_rows, init_discrete
 from dpl_jax.run_folder import read_config
 from dpl_jax.steps import Params
 

@@ -13,11 +13,11 @@ from flax import struct
 from ml_collections import FrozenConfigDict
 
 from dpl_jax.clip.model import Clip
-from dpl_jax.logits import TowerPrompts, discrete, mixed
 from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.optimizers import epoch_schedule, half_step, search_optimizer, train_optimizer
-from dpl_jax.prompts import limit_alphas
-from dpl_jax.relaxation import anneal, penalty
+from dpl_jax.prompts.alphas import anneal, penalty
+from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
+from dpl_jax.prompts.trees import limit_alphas
 from dpl_jax.task import Batch, Task
 
 Params = dict[str, Any]
@@ -93,7 +93,7 @@ def search_step(
 
     Each half-step differentiates with respect to its own group only; the prompts see the new alpha
     (section 3 of the paper, first-order alternation). ``search.second_order`` lets alpha see ahead
-    by one step of the prompts; see :mod:`dpl_jax.relaxation` for what else alpha may minimise.
+    by one step of the prompts; see :mod:`dpl_jax.prompts.alphas` for what else alpha may minimise.
 
     Args:
       state: of the search.

@@ -26,8 +26,8 @@ from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
 from dpl_jax.feed import Feed, ImageSet, chunk_steps, open_feed
-from dpl_jax.logits import text_features
 from dpl_jax.memory import fit_memory
+from dpl_jax.prompts.logits import text_features
 from dpl_jax.run_folder import read_config
 from dpl_jax.runtime.mesh import data_mesh, replicate
 

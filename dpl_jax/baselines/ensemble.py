@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import normalise, text_features
+from dpl_jax.prompts.logits import normalise, text_features
 from dpl_jax.task import class_texts
 
 # The 7 of the 80 ImageNet templates that CLIP's authors found to do as well as all together

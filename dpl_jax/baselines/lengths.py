@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.configuration import Lengths
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.lengths_file import Lengths
+from dpl_jax.prompts.trees import TOWERS
 
 
 def random_lengths(layers: Mapping[str, int], longest: int, total: int, seed: int) -> Lengths:
@@ -22,7 +22,8 @@ def random_lengths(layers: Mapping[str, int], longest: int, total: int, seed: in
     Args:
       layers: {"image": N, "text": N}.
       longest: the most tokens in one layer.
-      total: of both towers together, as :func:`dpl_jax.configuration.prompt_tokens` counts it.
+      total: of both towers together, as :func:`dpl_jax.prompts.lengths_file.prompt_tokens` counts
+        it.
       seed: the same seed draws the same lengths.
 
     Returns:

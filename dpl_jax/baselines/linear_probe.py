@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import normalise
+from dpl_jax.prompts.logits import normalise
 
 # log10 of the inverse regularisation: the coarse sweep, then the steps around its peak.
 LARGEST = 6.0

@@ -9,8 +9,8 @@ import jax
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import class_logits
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.logits import class_logits
+from dpl_jax.prompts.trees import TOWERS
 
 # The learned arrays by name; tokens of a tower under its name, (L, n, D) or (L, C, n, D).
 Params: TypeAlias = dict[str, jax.Array]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import normalise
+from dpl_jax.prompts.logits import normalise
 
 # The paper's residual ratio and sharpness for ImageNet.
 ALPHA, BETA = 1.0, 5.5

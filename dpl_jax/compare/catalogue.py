@@ -19,9 +19,9 @@ from dpl_jax.baselines.lengths import uniform_lengths
 from dpl_jax.baselines.maple import MaPLe
 from dpl_jax.baselines.vpt import VPT
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.configuration import Lengths
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts import candidate_rows
+from dpl_jax.prompts.lengths_file import Lengths
+from dpl_jax.prompts.trees import candidate_rows
 
 Settings: TypeAlias = Mapping[str, Any]
 AS_CONFIGURED: Settings = MappingProxyType({})

@@ -37,17 +37,17 @@ from dpl_jax.compare.stages import (
     run_train,
 )
 from dpl_jax.config import with_absolute_paths
-from dpl_jax.configuration import Lengths, prompt_tokens
 from dpl_jax.data.split import Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import encode, predict
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.member_stages import chosen_lengths, finished_supernets
 from dpl_jax.members import Member
 from dpl_jax.pool import load_pool, pool_provenance, save_samples
-from dpl_jax.prompts import choose_lengths, inherit_rows
-from dpl_jax.relaxation import mean_entropy
+from dpl_jax.prompts.alphas import mean_entropy
+from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
+from dpl_jax.prompts.logits import TowerPrompts, class_logits, discrete, mixed
+from dpl_jax.prompts.trees import choose_lengths, inherit_rows
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import open_run
 from dpl_jax.scores import score

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.table import Cell
 
 COLUMNS = (

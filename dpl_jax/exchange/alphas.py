@@ -17,7 +17,7 @@ import numpy as np
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_file
 from dpl_jax.files.numpy import map_npy
-from dpl_jax.prompts import TOWERS, HostTree
+from dpl_jax.prompts.trees import TOWERS, HostTree
 
 NAME = re.compile(r"alpha_e(\d{1,9})_img\.npy")
 # Layers, or lengths of a layer: far above any that there are.

@@ -15,15 +15,15 @@ from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import load_configured
 from dpl_jax.config import check_config, with_absolute_paths
-from dpl_jax.configuration import Lengths, save_configuration, save_lengths
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.exchange.alphas import alpha_files, last_epoch, read_alphas, write_alphas
 from dpl_jax.exchange.state_dict import ReleasedPrompts, read_prompts, write_prompts
 from dpl_jax.files.json import read_json
-from dpl_jax.prompts import TOWERS, HostTree, candidate_rows, choose_lengths
-from dpl_jax.relaxation import finished_alphas
+from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.lengths_file import Lengths, save_configuration, save_lengths
+from dpl_jax.prompts.trees import TOWERS, HostTree, candidate_rows, choose_lengths
 from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name, write_results
 from dpl_jax.run_folder import RunFolder, open_run, read_config

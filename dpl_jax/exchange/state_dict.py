@@ -25,7 +25,7 @@ from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_file
 from dpl_jax.files.safetensors import open_tensors
-from dpl_jax.prompts import TOWERS, HostTree, candidate_sizes
+from dpl_jax.prompts.trees import TOWERS, HostTree, candidate_sizes
 
 PREFIXES = {"image": "prompt_learner.ctx_img_lst.", "text": "prompt_learner.ctx_txt_lst."}
 DTYPES = ("F16", "F32", "F64")

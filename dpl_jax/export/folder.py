@@ -34,7 +34,7 @@ from dpl_jax.export.program import write_program
 from dpl_jax.files.json import read_json, sync_folder, to_json, write_file, write_json, write_text
 from dpl_jax.files.places import clip_name, without_places
 from dpl_jax.files.safetensors import open_tensors
-from dpl_jax.input_checks import (
+from dpl_jax.prompts.checks import (
     check_alphas,
     check_classnames,
     check_prompt_lengths,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts import TOWERS, HostTree, choose_lengths, limit_alphas
+from dpl_jax.prompts.trees import TOWERS, HostTree, choose_lengths, limit_alphas
 
 
 class Choice(NamedTuple):

@@ -19,8 +19,8 @@ from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import causal_mask, image_tower, text_tower
 from dpl_jax.clip.transformer import Block
 from dpl_jax.clip.weights import Params
-from dpl_jax.input_checks import check_images, check_input_ids
-from dpl_jax.logits import compute_dtype
+from dpl_jax.prompts.checks import check_images, check_input_ids
+from dpl_jax.prompts.logits import compute_dtype
 
 
 def image_attention_mass(clip: Clip, images: Any, prompts: LayerPrompts | None) -> jax.Array:
@@ -33,7 +33,8 @@ def image_attention_mass(clip: Clip, images: Any, prompts: LayerPrompts | None) 
     Args:
       clip: a frozen CLIP.
       images: (B, H, W, 3) normalised floats.
-      prompts: of the image tower, as :func:`dpl_jax.logits.discrete` and ``mixed`` give them.
+      prompts: of the image tower, as :func:`dpl_jax.prompts.logits.discrete` and ``mixed`` give
+        them.
 
     Returns:
       (N, B, H, S) float32, 0 to 1; position 0 is the class token, then the patches row by row.

@@ -15,8 +15,8 @@ from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import encode
-from dpl_jax.logits import TowerPrompts, class_logits, image_features, text_features
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.task import class_texts
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dpl_jax.inspect.leave_out import LeftOut
 from dpl_jax.inspect.prompt_geometry import Rows
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.alpha_plots import TOWER_COLOURS
 from dpl_jax.report.cells import draw_cell, finish_cells
 from dpl_jax.report.figures import BLUE, GREY, INK, ORANGE, new_figure

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.alpha_plots import TOWER_COLOURS
 from dpl_jax.report.cells import draw_cell, finish_cells, frame_cell
 from dpl_jax.report.figures import BLUE, ORANGE, new_figure

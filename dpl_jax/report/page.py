@@ -14,7 +14,7 @@ from dpl_jax.config import get_config
 from dpl_jax.errors import DplError, RunFolderError
 from dpl_jax.files.json import to_json, write_text
 from dpl_jax.files.printable import printable
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import KINDS, Contents, read_contents
 from dpl_jax.report.figures import report_style

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report import alpha_plots, run_plots
 from dpl_jax.report.contents import Contents
 from dpl_jax.report.evaluation_sections import evaluation_sections

@@ -14,7 +14,7 @@ from dpl_jax.baselines.method import count_parameters
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError, TextTooLongError
-from dpl_jax.logits import class_logits
+from dpl_jax.prompts.logits import class_logits
 
 TEMPLATE_TOKENS = len("apictureof")  # the small CLIP reads letter by letter
 

@@ -12,7 +12,7 @@ from dpl_jax.baselines.ensemble import (
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import class_logits, image_features, text_features
+from dpl_jax.prompts.logits import class_logits, image_features, text_features
 
 TEMPLATES = ("a {}.", "the small {}.", "art of {}.")
 

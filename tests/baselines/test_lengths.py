@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from dpl_jax import Clip
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
-from dpl_jax.configuration import prompt_tokens
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts import check_lengths
+from dpl_jax.prompts.lengths_file import prompt_tokens
+from dpl_jax.prompts.trees import check_lengths
 
 
 @given(st.data())

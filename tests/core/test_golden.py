@@ -13,9 +13,9 @@ from dpl_jax import Clip, load_clip, prompted_logits, search_logits
 from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
-from dpl_jax.logits import discrete, mixed, text_features
 from dpl_jax.objective import loss_and_accuracy
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.logits import discrete, mixed, text_features
+from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.steps import create_search_state, search_step
 from dpl_jax.task import Task
 

@@ -25,7 +25,7 @@ from dpl_jax.member_stages import search_stage
 from dpl_jax.members import Member, cut_supernet
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.pool import Pool, load_pool
-from dpl_jax.prompts import TOWERS, limit_alphas
+from dpl_jax.prompts.trees import TOWERS, limit_alphas
 from dpl_jax.search import search
 from dpl_jax.train import train
 from tests.results_schema import check_results

@@ -15,7 +15,7 @@ from dpl_jax import Clip, load_clip, prompted_logits, search_logits, zero_shot_l
 from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.logits import text_features
+from dpl_jax.prompts.logits import text_features
 from dpl_jax.steps import create_search_state, search_step
 from dpl_jax.task import Task
 from tests.core import naive

@@ -17,10 +17,10 @@ from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.errors import ConfigError
-from dpl_jax.logits import text_features
 from dpl_jax.members import cut_supernet
-from dpl_jax.prompts import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas
-from dpl_jax.relaxation import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
+from dpl_jax.prompts.alphas import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
+from dpl_jax.prompts.logits import text_features
+from dpl_jax.prompts.trees import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas
 from dpl_jax.selection import perturbed_lengths
 from dpl_jax.steps import create_search_state, search_step
 from dpl_jax.task import Task

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpl_jax import Clip, prompted_logits, search_logits, zero_shot_logits
-from dpl_jax.prompts import (
+from dpl_jax.prompts.trees import (
     TOWERS,
     candidate_rows,
     choose_lengths,

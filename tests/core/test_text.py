@@ -12,8 +12,8 @@ from dpl_jax import Clip, load_clip
 from dpl_jax.clip.config import TextConfig
 from dpl_jax.clip.texts import common_prefix, end_positions, prepare_texts
 from dpl_jax.errors import TextTooLongError
-from dpl_jax.logits import text_features
-from dpl_jax.prompts import supernet_prompts
+from dpl_jax.prompts.logits import text_features
+from dpl_jax.prompts.trees import supernet_prompts
 from tests.core.naive import naive_text_features
 from tests.core.small_clip import EOS, random_tensors, small_config, write_clip
 

@@ -20,7 +20,7 @@ from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.split import Item, build_dataset, check_unique_names
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError, DataError, TextTooLongError
-from dpl_jax.input_checks import check_classnames
+from dpl_jax.prompts.checks import check_classnames
 
 TEMPLATE = "a photo of a {}."
 SAME = [

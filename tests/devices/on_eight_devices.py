@@ -25,9 +25,9 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.evaluate import evaluate
-from dpl_jax.logits import mixed, text_features
 from dpl_jax.objective import loss_and_accuracy
-from dpl_jax.prompts import init_supernet
+from dpl_jax.prompts.logits import mixed, text_features
+from dpl_jax.prompts.trees import init_supernet
 from dpl_jax.runtime.mesh import data_mesh, replicate
 from dpl_jax.search import search
 from dpl_jax.steps import create_search_state, search_step

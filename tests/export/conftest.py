@@ -15,7 +15,7 @@ from dpl_jax import load_clip
 from dpl_jax.classifier import Classifier, encode_texts
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.evaluate import as_prompts
-from dpl_jax.prompts import init_discrete, init_supernet
+from dpl_jax.prompts.trees import init_discrete, init_supernet
 from dpl_jax.results import weights_sha256
 from dpl_jax.run_folder import versions
 

@@ -20,7 +20,6 @@ from dpl_jax.clip.preprocessing import read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer, _load
 from dpl_jax.clip.weights import WEIGHTS, WEIGHTS_INDEX, load_params
 from dpl_jax.config import get_config, with_shortcuts
-from dpl_jax.configuration import read_lengths
 from dpl_jax.data.cache import _checksum, read_entry
 from dpl_jax.data.folder import read_classnames as read_folder_names
 from dpl_jax.data.images import read_image
@@ -33,6 +32,7 @@ from dpl_jax.files.json import parse_json
 from dpl_jax.folder_lock import _holder
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.predictions import Predictions, load_predictions, save_predictions
+from dpl_jax.prompts.lengths_file import read_lengths
 from dpl_jax.report.contents import read_contents
 from tests.core.small_clip import random_tensors, small_config, write_clip
 from tests.hostile.annotation_targets import annotation_targets

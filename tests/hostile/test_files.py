@@ -25,7 +25,6 @@ from dpl_jax.clip.config import from_hugging_face
 from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.weights import WEIGHTS
 from dpl_jax.config import get_config
-from dpl_jax.configuration import read_lengths
 from dpl_jax.data.coop.layouts import read_coop
 from dpl_jax.data.coop.matlab import read_row
 from dpl_jax.data.folder import read_folder
@@ -42,6 +41,7 @@ from dpl_jax.errors import (
 from dpl_jax.files.json import parse_json, read_json, write_json
 from dpl_jax.folder_lock import lock_folder
 from dpl_jax.predictions import load_predictions
+from dpl_jax.prompts.lengths_file import read_lengths
 from dpl_jax.report.contents import read_contents
 from dpl_jax.run_links import refuse_links
 from tests.core.small_clip import random_tensors, small_config, write_clip

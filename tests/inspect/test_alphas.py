@@ -5,7 +5,7 @@ import pytest
 
 from dpl_jax.errors import ConfigError
 from dpl_jax.inspect.alphas import alpha_distance, choices_within
-from dpl_jax.prompts import choose_lengths
+from dpl_jax.prompts.trees import choose_lengths
 from tests.inspect.conftest import Case
 
 

@@ -18,7 +18,7 @@ from dpl_jax.inspect.attention_mass import (
     patch_map,
     text_attention_mass,
 )
-from dpl_jax.logits import NO_PROMPTS, discrete, image_features, mixed
+from dpl_jax.prompts.logits import NO_PROMPTS, discrete, image_features, mixed
 from tests.core import naive
 from tests.inspect.conftest import Case
 

@@ -14,7 +14,7 @@ from dpl_jax.data.load import load_dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.inspect.leave_out import LeftOut, Quality, leave_out, measure, without_layers
-from dpl_jax.logits import NO_PROMPTS, discrete, image_features, mixed
+from dpl_jax.prompts.logits import NO_PROMPTS, discrete, image_features, mixed
 from tests.inspect.conftest import Case
 
 LENGTHS = {"image": [2, 0, 1, 3], "text": [1, 2, 0]}

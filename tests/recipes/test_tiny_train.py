@@ -14,7 +14,7 @@ from dpl_jax.clip.towers import image_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.errors import ConfigError, NumericsError
 from dpl_jax.files.json import read_json, to_json
-from dpl_jax.logits import image_features
+from dpl_jax.prompts.logits import image_features
 from recipes.contrastive import contrastive_loss
 from recipes.tiny import export, train
 from recipes.tiny.assess import assess

@@ -22,14 +22,14 @@ from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.errors import ConfigError
-from dpl_jax.input_checks import (
+from dpl_jax.prompts.checks import (
     check_alphas,
     check_images,
     check_input_ids,
     check_prompt_lengths,
     check_prompts,
 )
-from dpl_jax.prompts import TOWERS, discrete_prompts, supernet_prompts
+from dpl_jax.prompts.trees import TOWERS, discrete_prompts, supernet_prompts
 from dpl_jax.runtime.mesh import over_devices
 
 TowerPrompts = dict[str, LayerPrompts | None]

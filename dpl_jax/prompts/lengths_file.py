@@ -11,7 +11,7 @@ import numpy as np
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.files.json import read_json, to_json, write_json
-from dpl_jax.prompts import TOWERS, check_lengths, choose_lengths
+from dpl_jax.prompts.trees import TOWERS, check_lengths, choose_lengths
 
 Lengths = dict[str, np.ndarray]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.prompts import TOWERS, Tree
+from dpl_jax.prompts.trees import TOWERS, Tree
 
 
 def anneal(

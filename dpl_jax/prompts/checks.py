@@ -15,7 +15,7 @@ import numpy as np
 from dpl_jax.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts import TOWERS
+from dpl_jax.prompts.trees import TOWERS
 
 
 def check_images(images: jax.Array, config: VisionConfig) -> None:
