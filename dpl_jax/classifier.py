@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
-from dpl_jax.class_names import class_ids, has_same_names
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
+from dpl_jax.data.class_names import class_ids, has_same_names
 from dpl_jax.data.images import from_pillow, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.templates import check_template, fill, prompts_for

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from dpl_jax.data.feed import Feed
 from dpl_jax.errors import NumericsError
-from dpl_jax.feed import Feed
 
 # In the order of a step: the half that a split's batch is for.
 HALVES = {"val": "the alphas (on validation images)", "train": "the prompts (on train images)"}

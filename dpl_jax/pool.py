@@ -12,11 +12,11 @@ from ml_collections import ConfigDict
 
 from dpl_jax.config import check_config
 from dpl_jax.data.load import sample, tell
+from dpl_jax.data.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import explained_writes
-from dpl_jax.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.results import provenance
 from dpl_jax.task import Inputs, list_images, prepare_inputs
 

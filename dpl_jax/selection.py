@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
-from dpl_jax.feed import Feed
+from dpl_jax.data.feed import Feed
 from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.logits import mixed

@@ -13,19 +13,19 @@ from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dpl_jax.class_names import class_ids
 from dpl_jax.clip.model import Clip, load_configured
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.config import check_config
 from dpl_jax.data.augment import random_crop_flip
+from dpl_jax.data.class_names import class_ids
+from dpl_jax.data.feed import Feed, ImageSet, chunk_steps, open_feed
 from dpl_jax.data.load import load_dataset, sample, tell
 from dpl_jax.data.own_split import has_lists, run_dataset, same_source
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
-from dpl_jax.feed import Feed, ImageSet, chunk_steps, open_feed
 from dpl_jax.memory import fit_memory
 from dpl_jax.prompts.logits import text_features
 from dpl_jax.run_folder import read_config

@@ -12,11 +12,11 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.config import with_absolute_paths
+from dpl_jax.data.order import steps_per_epoch, train_order
 from dpl_jax.data.own_split import save_lists
 from dpl_jax.loop import run_epochs
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.numerics import image_names
-from dpl_jax.order import steps_per_epoch, train_order
 from dpl_jax.prompts.lengths_file import Lengths, read_lengths, save_lengths
 from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name, write_results

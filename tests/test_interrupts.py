@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from dpl_jax import checkpoints
+from dpl_jax.data.order import train_order
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
 from dpl_jax.member_groups import Grouping, member_mesh, run_groups
 from dpl_jax.member_stages import search_stage
 from dpl_jax.members import Member, search_states
-from dpl_jax.order import train_order
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.run_folder import open_run
 from dpl_jax.search import search

@@ -7,8 +7,8 @@ import re
 
 from ml_collections import ConfigDict
 
-from dpl_jax.class_names import class_ids
 from dpl_jax.clip.model import load_tokenizer
+from dpl_jax.data.class_names import class_ids
 from dpl_jax.data.folder_layout import listed
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dpl_jax.class_names import undecodable
+from dpl_jax.data.class_names import undecodable
 from dpl_jax.data.coop.build_split import (
     SPLIT_NEEDS,
     SPLIT_SEED,

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from dpl_jax.class_names import first_same, one_text, spoken, undecodable
+from dpl_jax.data.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.errors import DataError
 
 

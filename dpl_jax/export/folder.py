@@ -24,8 +24,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from dpl_jax.class_names import first_same, has_same_names, one_text, spoken
 from dpl_jax.clip.model import FILES, Clip, load_clip
+from dpl_jax.data.class_names import first_same, has_same_names, one_text, spoken
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError, WeightsNotFoundError
 from dpl_jax.export.card import model_card

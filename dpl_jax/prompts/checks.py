@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpl_jax.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.data.class_names import first_same, one_text, spoken, undecodable
 from dpl_jax.errors import ConfigError
 from dpl_jax.prompts.trees import TOWERS
 

@@ -9,8 +9,8 @@ import pytest
 from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.digits import read_digits
-from dpl_jax.feed import CHUNK_STEPS, chunk_steps, open_feed
-from dpl_jax.order import train_order
+from dpl_jax.data.feed import CHUNK_STEPS, chunk_steps, open_feed
+from dpl_jax.data.order import train_order
 
 ITEMS = read_digits().train[:50]
 PREPROCESSING = Preprocessing(size=16, crop=16)

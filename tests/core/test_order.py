@@ -9,7 +9,7 @@ import pytest
 
 from configs import digits
 from dpl_jax.data.load import load_dataset, sample
-from dpl_jax.order import steps_per_epoch, train_order, validation_order
+from dpl_jax.data.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.search import search
 from dpl_jax.steps import Metrics, State
 from dpl_jax.task import Task

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import dpl_jax
-from dpl_jax.class_names import class_ids, spoken
+from dpl_jax.data.class_names import class_ids, spoken
 from dpl_jax.data.coop.split_file import inside_path, read_split
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.own_split import save_lists

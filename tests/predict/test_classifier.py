@@ -13,8 +13,8 @@ from scipy.special import softmax
 
 import dpl_jax
 from configs import folder
-from dpl_jax.class_names import spoken
 from dpl_jax.classifier import Classifier
+from dpl_jax.data.class_names import spoken
 from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.export.folder import export_folder
