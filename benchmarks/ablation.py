@@ -17,8 +17,8 @@ from dpl_jax.member_stages import search_stage, train_stage
 from dpl_jax.members import Member, cut_supernet, member_params
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts.trees import HostTree, choose_lengths, init_discrete, init_supernet
-from dpl_jax.stage import Stage
-from dpl_jax.steps import (
+from dpl_jax.training.stage import Stage
+from dpl_jax.training.steps import (
     State,
     create_search_state,
     create_train_state,

@@ -9,8 +9,8 @@ import jax
 from benchmarks.problem import STEPS_PER_EPOCH, Problem, make_problem
 from benchmarks.section import Row, Scale, Section
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.memory import Plan, step_bytes, step_sizes
-from dpl_jax.steps import search_step
+from dpl_jax.training.memory import Plan, step_bytes, step_sizes
+from dpl_jax.training.steps import search_step
 
 GB = 1e9
 PLANS = Plan(False, 1), Plan(False, 4), Plan(True, 1)

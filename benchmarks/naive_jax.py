@@ -17,9 +17,9 @@ from dpl_jax.clip.config import ClipConfig, TowerConfig
 from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import causal_mask, to_patches
 from dpl_jax.clip.transformer import activation
-from dpl_jax.optimizers import half_step, search_optimizer
 from dpl_jax.prompts.logits import class_logits
-from dpl_jax.task import Batch
+from dpl_jax.training.inputs import Batch
+from dpl_jax.training.optimizers import half_step, search_optimizer
 
 Tree = Any
 
@@ -36,7 +36,7 @@ def naive_search_step(
     search: Any,
     steps_per_epoch: int,
 ) -> tuple[Tree, Any]:
-    """One bilevel step, as :func:`dpl_jax.steps.search_step`.
+    """One bilevel step, as :func:`dpl_jax.training.steps.search_step`.
 
     Args:
       params: {"prompts": .., "alphas": ..}.

@@ -12,7 +12,7 @@ from benchmarks.problem import STEPS_PER_EPOCH, make_problem
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.runtime.mesh import data_mesh
-from dpl_jax.steps import search_step
+from dpl_jax.training.steps import search_step
 
 
 class DeviceCost(NamedTuple):

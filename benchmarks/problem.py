@@ -17,8 +17,8 @@ from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.prompts.trees import TOWERS, init_discrete, init_supernet
-from dpl_jax.steps import State, create_search_state, create_train_state
-from dpl_jax.task import Batch, Task
+from dpl_jax.training.inputs import Batch, Task
+from dpl_jax.training.steps import State, create_search_state, create_train_state
 
 VIT_B16 = ClipConfig(text=TextConfig(), vision=VisionConfig(patch_size=16))
 # For a smoke run: everything of ViT-B/16, only smaller.
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
       input_ids: (C, 77) token ids as CLIP's tokenizer pads them.
       texts: the same, cut and with the common prefix taken out.
       batches: a train and a validation batch.
-      task: what :func:`dpl_jax.steps.search_step` wants besides.
+      task: what :func:`dpl_jax.training.steps.search_step` wants besides.
       config: all settings.
     """
 

@@ -16,10 +16,10 @@ from benchmarks.steps import search_run
 from benchmarks.timing import interleaved, matmul_rate, ratio, seconds
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts
-from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts.logits import mixed, text_features
 from dpl_jax.prompts.trees import supernet_prompts
-from dpl_jax.steps import search_step
+from dpl_jax.training.loss import loss_and_accuracy
+from dpl_jax.training.steps import search_step
 
 GIGA = 1e9
 SQUARE = {"cpu": 2048, "gpu": 8192}

@@ -35,9 +35,9 @@ from benchmarks.step_time import (
 )
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.memory import Plan, choose_plan, plans, step_sizes
-from dpl_jax.steps import search_step
 from dpl_jax.table import Cell, markdown_table, print_table
+from dpl_jax.training.memory import Plan, choose_plan, plans, step_sizes
+from dpl_jax.training.steps import search_step
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scaling.md"
 DEVICES = (2, 4, 8)  # beside one

@@ -15,7 +15,7 @@ import math
 from typing import NamedTuple
 
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.memory import Plan
+from dpl_jax.training.memory import Plan
 
 # NVIDIA's data sheet of the H100 SXM5, without sparsity. float32 is multiplied in TF32.
 PEAK_FLOPS = {"float32": 494.7e12, "bfloat16": 989.4e12}  # FLOP/s

@@ -12,8 +12,8 @@ from benchmarks.naive_jax import naive_search_step
 from benchmarks.problem import STEPS_PER_EPOCH, Problem, make_problem
 from benchmarks.section import Row, Scale, Section, dtypes
 from benchmarks.timing import Run, Timing, interleaved, ratio
-from dpl_jax.memory import fit_memory
-from dpl_jax.steps import search_step, train_step
+from dpl_jax.training.memory import fit_memory
+from dpl_jax.training.steps import search_step, train_step
 
 OURS, NAIVE, TORCH = "dpl_jax", "naive JAX", "PyTorch"
 

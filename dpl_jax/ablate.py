@@ -35,7 +35,7 @@ from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import open_run
 from dpl_jax.scores import score
-from dpl_jax.steps import Params
+from dpl_jax.training.steps import Params
 
 
 def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:

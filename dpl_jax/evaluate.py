@@ -46,7 +46,7 @@ from dpl_jax.runtime.mesh import data_mesh
 from dpl_jax.runtime.processes import gather_parts, is_first, own_part
 from dpl_jax.runtime.progress import progress
 from dpl_jax.scores import score
-from dpl_jax.task import class_texts, load_on
+from dpl_jax.training.inputs import class_texts, load_on
 
 LOG = logging.getLogger(__name__)
 # Where a run's files are: they may lie elsewhere when it is evaluated, if they are the same.

@@ -13,11 +13,11 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax.baselines.method import Method
 from dpl_jax.clip.model import Clip
 from dpl_jax.members import Seeded, members_program, place, stack
-from dpl_jax.optimizers import train_optimizer
 from dpl_jax.pool import Pool
-from dpl_jax.stage import Stage, run_chunks
-from dpl_jax.steps import Metrics, Params, State, create_state, descend, step_key
-from dpl_jax.task import Batch, Task
+from dpl_jax.training.inputs import Batch, Task
+from dpl_jax.training.optimizers import train_optimizer
+from dpl_jax.training.stage import Stage, run_chunks
+from dpl_jax.training.steps import Metrics, Params, State, create_state, descend, step_key
 
 
 def fit_stage(

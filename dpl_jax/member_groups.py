@@ -12,14 +12,14 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.files.json import explained_writes
-from dpl_jax.loop import run_epochs
 from dpl_jax.members import MEMBERS, Member, member_params, search_states
-from dpl_jax.memory import Plan, memory_limit, step_bytes, step_sizes
 from dpl_jax.metrics_log import read_metrics
 from dpl_jax.pool import Pool
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.stage import Stage
-from dpl_jax.steps import Params
+from dpl_jax.training.loop import run_epochs
+from dpl_jax.training.memory import Plan, memory_limit, step_bytes, step_sizes
+from dpl_jax.training.stage import Stage
+from dpl_jax.training.steps import Params
 
 M = TypeVar("M", bound=Hashable)
 
@@ -56,8 +56,9 @@ def use_all_cores() -> None:
 def group_members(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> Grouping:
     """The largest groups that fit ``config.memory.limit_mb``: at least one member, at most all.
 
-    CLIP and images are counted once a device; a step (:func:`dpl_jax.memory.step_bytes`) and a
-    state for each member. The devices of a CPU share one memory, other devices have their own.
+    CLIP and images are counted once a device; a step (:func:`dpl_jax.training.memory.step_bytes`)
+    and a state for each member. The devices of a CPU share one memory, other devices have their
+    own.
 
     Args:
       config: with the longest T of all members.

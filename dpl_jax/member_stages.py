@@ -25,10 +25,10 @@ from dpl_jax.pool import Pool
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
-from dpl_jax.selection import select_lengths
-from dpl_jax.stage import Stage, run_chunks
-from dpl_jax.start import needs_supernet
-from dpl_jax.steps import Metrics, Params, State, search_epoch, train_epoch
+from dpl_jax.training.selection import select_lengths
+from dpl_jax.training.stage import Stage, run_chunks
+from dpl_jax.training.start import needs_supernet
+from dpl_jax.training.steps import Metrics, Params, State, search_epoch, train_epoch
 
 Outcomes = Mapping[Member, Outcome]
 

@@ -23,8 +23,8 @@ from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.trees import TOWERS, candidate_rows, init_supernet
-from dpl_jax.start import start_prompts
-from dpl_jax.steps import (
+from dpl_jax.training.start import start_prompts
+from dpl_jax.training.steps import (
     Metrics,
     Params,
     State,
@@ -99,7 +99,7 @@ def train_states(
       clip: sizes of the CLIP.
       train: ``config.train``.
       steps_per_epoch: for the schedule.
-      supernets: of each member, where :func:`dpl_jax.start.needs_supernet`.
+      supernets: of each member, where :func:`dpl_jax.training.start.needs_supernet`.
     """
     longest = {tower: max(int(np.max(own[tower])) for own in lengths.values()) for tower in TOWERS}
     states = []
@@ -154,13 +154,13 @@ def members_program(epoch: Callable[..., tuple[State, Metrics]], mesh: Mesh, **f
     """``epoch`` of many members as one compiled program; one for the same arguments.
 
     Args:
-      epoch: of one member, such as :func:`dpl_jax.steps.search_epoch`.
+      epoch: of one member, such as :func:`dpl_jax.training.steps.search_epoch`.
       mesh: of the devices.
       **fixed: keyword arguments of ``epoch`` that are not arrays.
 
     Returns:
-      A :class:`dpl_jax.stage.Program`: leaves of the states (M, ..), orders (steps, M, B), metrics
-      (steps, M). The states are donated.
+      A :class:`dpl_jax.training.stage.Program`: leaves of the states (M, ..), orders (steps, M, B),
+      metrics (steps, M). The states are donated.
     """
     of_one = functools.partial(epoch, **fixed)
 

@@ -18,7 +18,7 @@ from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import explained_writes
 from dpl_jax.results import provenance
-from dpl_jax.task import Inputs, list_images, prepare_inputs
+from dpl_jax.training.inputs import Inputs, list_images, prepare_inputs
 
 # Positions (n,) in the bank of the images of each seed.
 Rows = dict[int, np.ndarray]
@@ -77,7 +77,7 @@ def load_pool(
     Args:
       config: see :mod:`dpl_jax.config`; ``config.seed`` does not matter.
       seeds: of the members.
-      hold_out: as in :func:`dpl_jax.task.load_inputs`.
+      hold_out: as in :func:`dpl_jax.training.inputs.load_inputs`.
       workdir: of the run; what it has started with is its split.
 
     Raises:

@@ -14,18 +14,19 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.order import steps_per_epoch, train_order
 from dpl_jax.data.own_split import save_lists
-from dpl_jax.loop import run_epochs
 from dpl_jax.metrics_log import read_metrics
-from dpl_jax.numerics import image_names
 from dpl_jax.prompts.lengths_file import Lengths, read_lengths, save_lengths
 from dpl_jax.report import report_at_end
 from dpl_jax.results import provenance, run_name, write_results
 from dpl_jax.run_folder import open_run
 from dpl_jax.runtime.mesh import replicate
 from dpl_jax.saved_config import search_of, with_search_of
-from dpl_jax.stage import Stage, run_chunks
-from dpl_jax.start import check_same_clip, load_supernet, needs_supernet, start_prompts
-from dpl_jax.steps import (
+from dpl_jax.training.finite import image_names
+from dpl_jax.training.inputs import Inputs, load_inputs
+from dpl_jax.training.loop import run_epochs
+from dpl_jax.training.stage import Stage, run_chunks
+from dpl_jax.training.start import check_same_clip, load_supernet, needs_supernet, start_prompts
+from dpl_jax.training.steps import (
     Metrics,
     Params,
     State,
@@ -33,7 +34,6 @@ from dpl_jax.steps import (
     create_train_state,
     train_epoch,
 )
-from dpl_jax.task import Inputs, load_inputs
 
 
 def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = None) -> Path:

@@ -26,8 +26,8 @@ from dpl_jax.members import Member, search_states
 from dpl_jax.pool import Pool, load_pool
 from dpl_jax.run_folder import open_run
 from dpl_jax.search import search
-from dpl_jax.steps import State, train_epoch
 from dpl_jax.train import train
+from dpl_jax.training.steps import State, train_epoch
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -286,7 +286,7 @@ def test_a_run_in_a_notebook_raises_with_its_folder(
     def ask(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("dpl_jax.loop.append_metrics", ask)
+    monkeypatch.setattr("dpl_jax.training.loop.append_metrics", ask)
     with pytest.raises(Interrupted, match="SIGTERM after step 5, with 1 of 2") as caught:
         start("train", files, tmp_path, checkpoint__every_steps=0)
     assert (caught.value.workdir, caught.value.exit_code) == (tmp_path, 75)
@@ -297,7 +297,7 @@ def test_members_go_on_in_the_folder_of_them_all(
     files: Path, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "dpl_jax.loop.append_metrics", lambda *_: os.kill(os.getpid(), signal.SIGINT)
+        "dpl_jax.training.loop.append_metrics", lambda *_: os.kill(os.getpid(), signal.SIGINT)
     )
     with pytest.raises(Interrupted, match="search-members-1-2") as caught:
         search_both(files, pool, tmp_path)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpl_jax.files.json import to_json
-from dpl_jax.position import START, Position, chunks, epoch_means
+from dpl_jax.training.progress_in_epochs import START, Position, chunks, epoch_means
 
 
 @given(

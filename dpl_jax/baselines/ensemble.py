@@ -12,7 +12,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.errors import ConfigError
 from dpl_jax.prompts.logits import normalise, text_features
-from dpl_jax.task import class_texts
+from dpl_jax.training.inputs import class_texts
 
 # The 7 of the 80 ImageNet templates that CLIP's authors found to do as well as all together
 # (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb).

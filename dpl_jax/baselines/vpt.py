@@ -11,7 +11,7 @@ from dpl_jax.baselines.method import Method, Params, check_settings
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.prompts.logits import image_features, text_features
-from dpl_jax.task import class_texts
+from dpl_jax.training.inputs import class_texts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import encode
 from dpl_jax.prompts.logits import class_logits, image_features, text_features
-from dpl_jax.task import class_texts
+from dpl_jax.training.inputs import class_texts
 
 
 class Features(NamedTuple):

@@ -19,8 +19,8 @@ from dpl_jax.members import Member
 from dpl_jax.pool import Pool
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.run_folder import RunFolder
-from dpl_jax.stage import Stage
-from dpl_jax.steps import Params
+from dpl_jax.training.stage import Stage
+from dpl_jax.training.steps import Params
 
 Outcomes = dict[Member, Outcome]
 

@@ -17,7 +17,7 @@ from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import encode
 from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.prompts.trees import TOWERS
-from dpl_jax.task import class_texts
+from dpl_jax.training.inputs import class_texts
 
 
 class Quality(NamedTuple):

@@ -23,7 +23,7 @@ from benchmarks.step_time import (
     step_terms,
 )
 from dpl_jax.clip.config import ClipConfig
-from dpl_jax.memory import Plan
+from dpl_jax.training.memory import Plan
 
 AS_IT_IS = Plan(remat=False, class_chunks=1)
 ONE, EIGHT, _, MANY = LAYOUTS

@@ -10,9 +10,9 @@ from scipy.special import rel_entr, softmax
 
 from dpl_jax import Clip, prompted_logits, zero_shot_logits
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.objective import loss_and_accuracy, zero_shot_probabilities
 from dpl_jax.prompts.logits import discrete, text_features
 from dpl_jax.prompts.trees import init_discrete
+from dpl_jax.training.loss import loss_and_accuracy, zero_shot_probabilities
 
 LENGTHS = {"image": np.array([2, 0, 1]), "text": np.array([1, 2])}
 

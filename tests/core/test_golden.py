@@ -13,11 +13,11 @@ from dpl_jax import Clip, load_clip, prompted_logits, search_logits
 from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
-from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts.logits import discrete, mixed, text_features
 from dpl_jax.prompts.trees import TOWERS
-from dpl_jax.steps import create_search_state, search_step
-from dpl_jax.task import Task
+from dpl_jax.training.inputs import Task
+from dpl_jax.training.loss import loss_and_accuracy
+from dpl_jax.training.steps import create_search_state, search_step
 
 FOLDER = Path(__file__).parents[1] / "golden" / "supernet_a"
 LAYERS = {"image": 4, "text": 3}

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpl_jax import Clip, config, memory
+from dpl_jax import Clip, config
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.clip.texts import Texts
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.memory import MB, Plan, StepSizes
 from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import candidate_rows, supernet_prompts
+from dpl_jax.training import memory
+from dpl_jax.training.memory import MB, Plan, StepSizes
 
 VIT_B16 = ClipConfig(text=TextConfig(), vision=VisionConfig(patch_size=16))
 IMAGENET = StepSizes(images=4, classes=1000, text_tokens=12, prefix_tokens=5, prompt_rows=21)

@@ -16,8 +16,8 @@ from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.prompts.logits import text_features
-from dpl_jax.steps import create_search_state, search_step
-from dpl_jax.task import Task
+from dpl_jax.training.inputs import Task
+from dpl_jax.training.steps import create_search_state, search_step
 from tests.core import naive
 from tests.core.small_clip import random_tensors, small_config, write_clip
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax import config as base
 from dpl_jax.errors import ConfigError
-from dpl_jax.optimizers import (
+from dpl_jax.training.optimizers import (
     alpha_optimizer,
     epoch_schedule,
     half_step,

@@ -11,8 +11,8 @@ from configs import digits
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.search import search
-from dpl_jax.steps import Metrics, State
-from dpl_jax.task import Task
+from dpl_jax.training.inputs import Task
+from dpl_jax.training.steps import Metrics, State
 
 
 @pytest.mark.parametrize(("images", "batch"), [(16, 4), (17, 4), (3, 4), (1, 4), (5, 1)])

@@ -21,9 +21,9 @@ from dpl_jax.members import cut_supernet
 from dpl_jax.prompts.alphas import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
 from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas
-from dpl_jax.selection import perturbed_lengths
-from dpl_jax.steps import create_search_state, search_step
-from dpl_jax.task import Task
+from dpl_jax.training.inputs import Task
+from dpl_jax.training.selection import perturbed_lengths
+from dpl_jax.training.steps import create_search_state, search_step
 
 T = 2
 RATE = 0.5  # of the prompts; large, so that the second-order term matters

@@ -19,7 +19,7 @@ from dpl_jax import Clip
 from dpl_jax.clip.texts import Texts, end_positions, prepare_texts
 from dpl_jax.prompts.logits import class_logits, image_features, mixed, text_features
 from dpl_jax.prompts.trees import TOWERS, init_supernet
-from dpl_jax.steps import search_step
+from dpl_jax.training.steps import search_step
 from tests.core.naive import naive_logits, supernet_layers
 from tests.core.small_clip import EOS, random_tensors, small_config
 

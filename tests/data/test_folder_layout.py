@@ -15,7 +15,7 @@ from dpl_jax.data.load import check_test_images, remarks, sample
 from dpl_jax.data.split import build_dataset
 from dpl_jax.errors import DataError, DplError
 from dpl_jax.pool import load_pool
-from dpl_jax.task import load_inputs
+from dpl_jax.training.inputs import load_inputs
 from tests.data.trees import check_trees
 
 

@@ -25,14 +25,14 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.evaluate import evaluate
-from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts.logits import mixed, text_features
 from dpl_jax.prompts.trees import init_supernet
 from dpl_jax.runtime.mesh import data_mesh, replicate
 from dpl_jax.search import search
-from dpl_jax.steps import create_search_state, search_step
-from dpl_jax.task import Task
 from dpl_jax.train import train
+from dpl_jax.training.inputs import Task
+from dpl_jax.training.loss import loss_and_accuracy
+from dpl_jax.training.steps import create_search_state, search_step
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 SCALE = {"image": 0.3, "text": 0.3}

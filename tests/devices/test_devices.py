@@ -16,9 +16,10 @@ import jax
 import numpy as np
 import pytest
 
-from dpl_jax import checkpoints, memory
+from dpl_jax import checkpoints
 from dpl_jax.errors import ConfigError
 from dpl_jax.runtime.mesh import data_mesh, over_devices
+from dpl_jax.training import memory
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIVE = re.compile(r"= (.*?) (all-\w+|collective-\w+|reduce-scatter|ragged-\S+)\(")

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from dpl_jax import config as base
-from dpl_jax.optimizers import alpha_optimizer, prompt_optimizer
+from dpl_jax.training.optimizers import alpha_optimizer, prompt_optimizer
 
 torch = pytest.importorskip("torch")
 

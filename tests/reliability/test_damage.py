@@ -78,8 +78,8 @@ def turn_read_only(disk: Path) -> Callable[[], None]:
 
 MOMENTS = {
     "checkpoint": "dpl_jax.checkpoints.Checkpoints.save",
-    "metrics": "dpl_jax.loop.append_metrics",
-    "tensorboard": "dpl_jax.loop.tensorboard_events",
+    "metrics": "dpl_jax.training.loop.append_metrics",
+    "tensorboard": "dpl_jax.training.loop.tensorboard_events",
     "configuration": "dpl_jax.search.save_configuration",
     "results": "dpl_jax.search.write_results",
 }
@@ -156,14 +156,14 @@ def test_an_image_that_vanishes_meanwhile_is_named_and_comes_back(
         "data__device_memory_mb": 0,
     }
     whole = run(fields, tmp_path / "whole", **own)
-    append, data = pkgutil.resolve_name("dpl_jax.loop.append_metrics"), tmp_path / "data"
+    append, data = pkgutil.resolve_name("dpl_jax.training.loop.append_metrics"), tmp_path / "data"
 
     def lose(*arguments: Any) -> None:
         append(*arguments)
         data.rename(tmp_path / "elsewhere")
 
     with monkeypatch.context() as patch:
-        patch.setattr("dpl_jax.loop.append_metrics", lose)
+        patch.setattr("dpl_jax.training.loop.append_metrics", lose)
         with pytest.raises(UnreadableImageError, match=str(data)) as caught:
             run(fields, tmp_path / "run", **own)
     assert isinstance(caught.value, DplError)

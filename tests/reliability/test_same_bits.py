@@ -9,8 +9,8 @@ import pytest
 from ml_collections import FrozenConfigDict
 
 from dpl_jax import config
-from dpl_jax.optimizers import search_optimizer
-from dpl_jax.steps import create_search_state, descend
+from dpl_jax.training.optimizers import search_optimizer
+from dpl_jax.training.steps import create_search_state, descend
 from tests.reliability.conftest import Start
 from tests.reliability.test_extension import run
 from tests.test_interrupts import assert_same_run

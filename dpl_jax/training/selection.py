@@ -12,12 +12,12 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.feed import Feed
-from dpl_jax.objective import loss_and_accuracy
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.logits import mixed
 from dpl_jax.prompts.trees import TOWERS, HostTree, choose_lengths
-from dpl_jax.steps import Params
-from dpl_jax.task import Batch, Task
+from dpl_jax.training.inputs import Batch, Task
+from dpl_jax.training.loss import loss_and_accuracy
+from dpl_jax.training.steps import Params
 
 BATCH = 100
 

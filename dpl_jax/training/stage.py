@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from dpl_jax.steps import Metrics, State
+from dpl_jax.training.steps import Metrics, State
 
 
 class RunSteps(Protocol):
@@ -25,7 +25,7 @@ class RunSteps(Protocol):
 
 
 class Program(Protocol):
-    """A compiled chunk of steps, such as :func:`dpl_jax.steps.search_epoch` with its settings."""
+    """A compiled chunk of steps, as :func:`dpl_jax.training.steps.search_epoch` with settings."""
 
     def __call__(
         self, state: State, clip: Any, task: Any, /, *orders: jax.Array
@@ -40,7 +40,7 @@ def no_names(epoch: int, step: int, split: str) -> Sequence[str]:
 
 
 class Stage(NamedTuple):
-    """All that :func:`dpl_jax.loop.run_epochs` needs to know of what it runs.
+    """All that :func:`dpl_jax.training.loop.run_epochs` needs to know of what it runs.
 
     Attributes:
       name: what the progress bar calls it.

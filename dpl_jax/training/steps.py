@@ -13,12 +13,12 @@ from flax import struct
 from ml_collections import FrozenConfigDict
 
 from dpl_jax.clip.model import Clip
-from dpl_jax.objective import loss_and_accuracy
-from dpl_jax.optimizers import epoch_schedule, half_step, search_optimizer, train_optimizer
 from dpl_jax.prompts.alphas import anneal, penalty
 from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
 from dpl_jax.prompts.trees import limit_alphas
-from dpl_jax.task import Batch, Task
+from dpl_jax.training.inputs import Batch, Task
+from dpl_jax.training.loss import loss_and_accuracy
+from dpl_jax.training.optimizers import epoch_schedule, half_step, search_optimizer, train_optimizer
 
 Params = dict[str, Any]
 Metrics = dict[str, Any]

@@ -26,10 +26,10 @@ from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
-from dpl_jax.memory import fit_memory
 from dpl_jax.prompts.logits import text_features
 from dpl_jax.run_folder import read_config
 from dpl_jax.runtime.mesh import data_mesh, replicate
+from dpl_jax.training.memory import fit_memory
 
 # Normalised images (B, H, W, 3) and labels (B,).
 Batch: TypeAlias = tuple[jax.Array, jax.Array]

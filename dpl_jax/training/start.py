@@ -18,7 +18,7 @@ from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.trees import Tree, inherit_rows, init_discrete
 from dpl_jax.run_folder import read_config
-from dpl_jax.steps import Params
+from dpl_jax.training.steps import Params
 
 
 def needs_supernet(config: ConfigDict) -> bool:

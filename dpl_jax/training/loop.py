@@ -20,14 +20,14 @@ from dpl_jax.metrics_log import (
     truncate_metrics,
     wandb_rows,
 )
-from dpl_jax.numerics import check_finite
-from dpl_jax.position import START, Position, chunks, epoch_means
 from dpl_jax.run_folder import RunFolder
 from dpl_jax.runtime.processes import any_of
 from dpl_jax.runtime.progress import progress
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
-from dpl_jax.stage import Stage
-from dpl_jax.steps import State
+from dpl_jax.training.finite import check_finite
+from dpl_jax.training.progress_in_epochs import START, Position, chunks, epoch_means
+from dpl_jax.training.stage import Stage
+from dpl_jax.training.steps import State
 
 TellRow = Callable[[Mapping[str, Any]], None]
 

@@ -1,0 +1,1 @@
+"""Training, from images to the last checkpoint: inputs, loss, optimisers, jitted steps, loop."""
