@@ -21,7 +21,7 @@ from benchmarks.rates import flops, prefix
 from benchmarks.report import machine, write
 from benchmarks.section import FULL, QUICK, Scale, Section
 from benchmarks.steps import baselines, growth
-from dpl_jax.member_groups import use_all_cores
+from dpl_jax.members.groups import use_all_cores
 from dpl_jax.runtime.compilation import use_compilation_cache
 from dpl_jax.table import print_table
 

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from benchmarks.section import Row, Scale, Section
 from benchmarks.timing import seconds
 from configs import digits
-from dpl_jax.member_groups import group_members
-from dpl_jax.member_stages import search_stage, train_stage
-from dpl_jax.members import Member, cut_supernet, member_params
-from dpl_jax.pool import Pool, load_pool
+from dpl_jax.members.groups import group_members
+from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.stages import search_stage, train_stage
+from dpl_jax.members.states import Member, cut_supernet, member_params
 from dpl_jax.prompts.trees import HostTree, choose_lengths, init_discrete, init_supernet
 from dpl_jax.training.stage import Stage
 from dpl_jax.training.steps import (

@@ -1,6 +1,6 @@
 """An ablation: every maximum context length with every seed, searched, trained and evaluated.
 
-All combinations run as members of one program, see :mod:`dpl_jax.members`.
+All combinations run as members of one program, see :mod:`dpl_jax.members.states`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.files.json import write_json
-from dpl_jax.member_groups import Outcome, group_members, run_groups
-from dpl_jax.member_stages import (
+from dpl_jax.members.groups import Outcome, group_members, run_groups
+from dpl_jax.members.seed_bank import Pool, load_pool, pool_provenance, save_samples
+from dpl_jax.members.stages import (
     Outcomes,
     chosen_lengths,
     finished_supernets,
@@ -27,8 +28,7 @@ from dpl_jax.member_stages import (
     train_stage,
     trained_prompts,
 )
-from dpl_jax.members import Member, cut_supernet
-from dpl_jax.pool import Pool, load_pool, pool_provenance, save_samples
+from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.prompts.lengths_file import Lengths, confidences, prompt_tokens
 from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.prompts.trees import candidate_rows

@@ -12,8 +12,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.method import Method
 from dpl_jax.clip.model import Clip
-from dpl_jax.members import Seeded, members_program, place, stack
-from dpl_jax.pool import Pool
+from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.states import Seeded, members_program, place, stack
 from dpl_jax.training.inputs import Batch, Task
 from dpl_jax.training.optimizers import train_optimizer
 from dpl_jax.training.stage import Stage, run_chunks

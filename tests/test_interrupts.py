@@ -20,10 +20,10 @@ from configs import digits
 from dpl_jax import checkpoints
 from dpl_jax.data.order import train_order
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
-from dpl_jax.member_groups import Grouping, member_mesh, run_groups
-from dpl_jax.member_stages import search_stage
-from dpl_jax.members import Member, search_states
-from dpl_jax.pool import Pool, load_pool
+from dpl_jax.members.groups import Grouping, member_mesh, run_groups
+from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.stages import search_stage
+from dpl_jax.members.states import Member, search_states
 from dpl_jax.run_folder import open_run
 from dpl_jax.search import search
 from dpl_jax.train import train
@@ -221,7 +221,7 @@ def test_of_several_members_the_one_that_went_wrong_is_named(
         wrong = {tower: leaf.at[1].set(np.nan) for tower, leaf in alphas.items()}
         return states.replace(params=states.params | {"alphas": wrong})
 
-    monkeypatch.setattr("dpl_jax.member_stages.search_states", spoilt)
+    monkeypatch.setattr("dpl_jax.members.stages.search_states", spoilt)
     with pytest.raises(
         NumericsError, match=r"^Step 1 .* the alphas .* went wrong for: Member\("
     ) as c:

@@ -41,9 +41,9 @@ from dpl_jax.data.split import Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import encode, predict
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.member_stages import chosen_lengths, finished_supernets
-from dpl_jax.members import Member
-from dpl_jax.pool import load_pool, pool_provenance, save_samples
+from dpl_jax.members.seed_bank import load_pool, pool_provenance, save_samples
+from dpl_jax.members.stages import chosen_lengths, finished_supernets
+from dpl_jax.members.states import Member
 from dpl_jax.prompts.alphas import mean_entropy
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
 from dpl_jax.prompts.logits import TowerPrompts, class_logits, discrete, mixed

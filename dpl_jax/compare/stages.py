@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 from dpl_jax.baselines import method as baselines
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.fit import fit_stage
-from dpl_jax.member_groups import Grouping, Outcome, group_members, run_groups
-from dpl_jax.member_stages import search_stage, train_stage
-from dpl_jax.members import Member
-from dpl_jax.pool import Pool
+from dpl_jax.members.groups import Grouping, Outcome, group_members, run_groups
+from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.stages import search_stage, train_stage
+from dpl_jax.members.states import Member
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.run_folder import RunFolder
 from dpl_jax.training.stage import Stage

@@ -166,7 +166,7 @@ def prepare_inputs(
       full: the whole dataset.
       sampled: the few-shot task.
       mesh: of the devices that share each batch; None for one device, or for members, which are
-        laid over the devices whole (:mod:`dpl_jax.members`).
+        laid over the devices whole (:mod:`dpl_jax.members.states`).
     """
     clip = load_on(mesh, config)
     texts = replicate(class_texts(clip, sampled), mesh)

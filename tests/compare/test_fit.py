@@ -10,9 +10,9 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.coop import CoOp
 from dpl_jax.fit import fit_stage
-from dpl_jax.member_groups import member_mesh
-from dpl_jax.members import Member
-from dpl_jax.pool import load_pool
+from dpl_jax.members.groups import member_mesh
+from dpl_jax.members.seed_bank import load_pool
+from dpl_jax.members.states import Member
 
 MEMBERS = [Member(2, 1), Member(2, 2)]
 

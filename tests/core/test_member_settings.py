@@ -15,8 +15,8 @@ from dpl_jax.ablate import ablate
 from dpl_jax.compare.contest import compare
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
-from dpl_jax.member_groups import Grouping, member_mesh
-from dpl_jax.members import Member, cut_supernet
+from dpl_jax.members.groups import Grouping, member_mesh
+from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.search import search
 from dpl_jax.train import train
 

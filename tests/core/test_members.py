@@ -20,11 +20,11 @@ from dpl_jax.ablation_report import table
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
-from dpl_jax.member_groups import Grouping, group_members, member_mesh
-from dpl_jax.member_stages import search_stage
-from dpl_jax.members import Member, cut_supernet
+from dpl_jax.members.groups import Grouping, group_members, member_mesh
+from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.stages import search_stage
+from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.metrics_log import read_metrics
-from dpl_jax.pool import Pool, load_pool
 from dpl_jax.prompts.trees import TOWERS, limit_alphas
 from dpl_jax.search import search
 from dpl_jax.train import train
@@ -262,7 +262,7 @@ def groupings(
     monkeypatch.setattr("jax.local_devices", lambda: own)
     found = {}
     for limit in range(0, 4_000_000, 200_000):
-        monkeypatch.setattr("dpl_jax.member_groups.memory_limit", lambda _, limit=limit: limit)
+        monkeypatch.setattr("dpl_jax.members.groups.memory_limit", lambda _, limit=limit: limit)
         found[limit] = group_members(stand_alone(config, Member(2, 1)), pool, MEMBERS)
     return found
 

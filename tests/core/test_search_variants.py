@@ -17,7 +17,7 @@ from dpl_jax import config as base
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.errors import ConfigError
-from dpl_jax.members import cut_supernet
+from dpl_jax.members.states import cut_supernet
 from dpl_jax.prompts.alphas import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
 from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas

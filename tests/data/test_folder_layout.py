@@ -14,7 +14,7 @@ from dpl_jax.data.folder_layout import split_name
 from dpl_jax.data.load import check_test_images, remarks, sample
 from dpl_jax.data.split import build_dataset
 from dpl_jax.errors import DataError, DplError
-from dpl_jax.pool import load_pool
+from dpl_jax.members.seed_bank import load_pool
 from dpl_jax.training.inputs import load_inputs
 from tests.data.trees import check_trees
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax.member_groups import Outcome
-from dpl_jax.members import (
+from dpl_jax.members.groups import Outcome
+from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.states import (
     M,
     Member,
     cut_supernet,
@@ -21,7 +22,6 @@ from dpl_jax.members import (
     search_states,
     train_states,
 )
-from dpl_jax.pool import Pool
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed

@@ -1,0 +1,1 @@
+"""Many runs as members of one compiled program: their states, groups, stages and images."""
