@@ -23,7 +23,7 @@ from benchmarks.section import FULL, QUICK, Scale, Section
 from benchmarks.steps import baselines, growth
 from dpl_jax.members.groups import use_all_cores
 from dpl_jax.runtime.compilation import use_compilation_cache
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 BENCHMARKS: dict[str, Callable[[Scale], list[Section]]] = {
     "growth": growth,

@@ -28,8 +28,8 @@ from dpl_jax.members.stages import train_stage
 from dpl_jax.members.states import Member, member_params
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
 from dpl_jax.prompts.logits import discrete
-from dpl_jax.scores import score
-from dpl_jax.table import print_table
+from dpl_jax.summary.scores import score
+from dpl_jax.summary.table import print_table
 
 
 class Configured(NamedTuple):

@@ -31,7 +31,7 @@ from dpl_jax.data.canvases import Canvases, load_canvases
 from dpl_jax.data.coop.layouts import read_coop
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, evaluation_batches
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 PREPROCESSING = Preprocessing(224, 224)
 IMAGES, ROUNDS, THREADS = 600, 5, 2

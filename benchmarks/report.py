@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from benchmarks.section import Section
-from dpl_jax.table import markdown_table
+from dpl_jax.summary.table import markdown_table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PACKAGES = ("jax", "jaxlib", "torch")

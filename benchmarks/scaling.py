@@ -35,7 +35,7 @@ from benchmarks.step_time import (
 )
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.table import Cell, markdown_table, print_table
+from dpl_jax.summary.table import Cell, markdown_table, print_table
 from dpl_jax.training.memory import Plan, choose_plan, plans, step_sizes
 from dpl_jax.training.steps import search_step
 

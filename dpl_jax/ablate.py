@@ -34,7 +34,7 @@ from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.results import run_name
 from dpl_jax.run_folder import open_run
-from dpl_jax.scores import score
+from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpl_jax.plots import BLUE, ORANGE, draw_level, draw_series, finish_axes, save_plot
-from dpl_jax.statistics import MeanInterval, mean_interval
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import MeanInterval, mean_interval
+from dpl_jax.summary.plots import BLUE, ORANGE, draw_level, draw_series, finish_axes, save_plot
+from dpl_jax.summary.table import Cell
 
 COLUMNS = (
     "T",

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from dpl_jax.reuse import evaluate_once, search_once, train_once
-from dpl_jax.statistics import mean_interval
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import mean_interval
+from dpl_jax.summary.table import Cell
 
 METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL (searched, trained)"}
 

@@ -45,7 +45,7 @@ from dpl_jax.run_links import refuse_links
 from dpl_jax.runtime.mesh import data_mesh
 from dpl_jax.runtime.processes import gather_parts, is_first, own_part
 from dpl_jax.runtime.progress import progress
-from dpl_jax.scores import score
+from dpl_jax.summary.scores import score
 from dpl_jax.training.inputs import class_texts, load_on
 
 LOG = logging.getLogger(__name__)
@@ -211,8 +211,8 @@ def evaluate(
 
     Returns:
       ``{"images": n, "sha256": .., "measures": .., "zero_shot": {..}, "dpl": {..}}``, the last two
-      as :func:`dpl_jax.scores.score` gives them, and how many of the images of another source are
-      ``training_images`` of the run.
+      as :func:`dpl_jax.summary.scores.score` gives them, and how many of the images of another
+      source are ``training_images`` of the run.
 
     Raises:
       DplError: for anything that the user can put right; the message says how.

@@ -26,7 +26,7 @@ from dpl_jax.files.json import write_file
 from dpl_jax.files.printable import printable
 from dpl_jax.files.text import read_text
 from dpl_jax.runtime.progress import progress
-from dpl_jax.table import Cell
+from dpl_jax.summary.table import Cell
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from dpl_jax.ablate import ablate
 from dpl_jax.ablation_report import table
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import use_all_cores
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
 WORKDIR = cli.define_workdir()

@@ -10,7 +10,7 @@ from dpl_jax.compare.report import table
 from dpl_jax.compare.stability import stability_table
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import use_all_cores
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
 WORKDIR = cli.define_workdir()

@@ -10,7 +10,7 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.demo import demo, table
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config(default="configs/digits.py")
 cli.define_workdir()

@@ -11,7 +11,7 @@ from absl import flags
 
 from dpl_jax import cli
 from dpl_jax.evaluate import evaluate
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished search or training.", required=True)
 CONFIG = cli.define_config()

@@ -15,7 +15,7 @@ from dpl_jax import cli
 from dpl_jax.classifier import Classifier
 from dpl_jax.files.printable import printable
 from dpl_jax.predict import check_output, predict_paths, read_classes_argument, rows
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 UNREADABLE = 2  # the exit code when some files could not be read
 

@@ -9,7 +9,7 @@ from absl import flags
 from dpl_jax import cli
 from dpl_jax.protocols.flags import define_seeds, define_workdir, runs_folder
 from dpl_jax.protocols.transfer import read_targets, table, transfer
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
 WORKDIR = define_workdir()

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dpl_jax.scores import calibration_error, confusion_matrix, score
+from dpl_jax.summary.scores import calibration_error, confusion_matrix, score
 
 
 def logits_of(probabilities):

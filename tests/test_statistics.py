@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dpl_jax.statistics import harmonic_mean, mean_interval, paired_difference
+from dpl_jax.summary.intervals import harmonic_mean, mean_interval, paired_difference
 
 
 def test_mean_interval_of_known_values():

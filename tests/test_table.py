@@ -5,7 +5,7 @@ import re
 import hypothesis
 from hypothesis import strategies as st
 
-from dpl_jax.table import csv_table, latex_table, markdown_table, print_table, text_table
+from dpl_jax.summary.table import csv_table, latex_table, markdown_table, print_table, text_table
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from dpl_jax.aggregate.records import NoResultsError, Record, find_runs, read_records
 from dpl_jax.errors import RunFolderError
 from dpl_jax.runtime.launchers import command
-from dpl_jax.statistics import MeanInterval, mean_interval
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import MeanInterval, mean_interval
+from dpl_jax.summary.table import Cell
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
 ORDER = ("dataset", "classes", "kind", "evaluated on", "shots", "CLIP", "template", "settings")

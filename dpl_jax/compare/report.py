@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dpl_jax.plots import BLUE, GREY, ORANGE, save_plot
-from dpl_jax.statistics import MeanInterval, mean_interval, paired_difference
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import MeanInterval, mean_interval, paired_difference
+from dpl_jax.summary.plots import BLUE, GREY, ORANGE, save_plot
+from dpl_jax.summary.table import Cell
 
 REFERENCE = "dpl"
 COLUMNS = (

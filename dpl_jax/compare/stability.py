@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dpl_jax.prompts.trees import TOWERS
-from dpl_jax.table import Cell
+from dpl_jax.summary.table import Cell
 
 COLUMNS = (
     "search",

@@ -15,7 +15,7 @@ from dpl_jax.data.images import MAX_PIXELS, read_image
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.files.printable import printable
-from dpl_jax.table import print_table
+from dpl_jax.summary.table import print_table
 
 LISTED = 20  # so many problems are printed; the others are counted
 SPLITS = ("train", "val", "test")

@@ -13,7 +13,7 @@ import jinja2
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.places import clip_name, is_hub_id
 from dpl_jax.files.printable import printable
-from dpl_jax.table import escape_markdown
+from dpl_jax.summary.table import escape_markdown
 
 if TYPE_CHECKING:
     from dpl_jax.classifier import Classifier

@@ -23,8 +23,8 @@ from dpl_jax.protocols.record import (
     spread_cells,
 )
 from dpl_jax.reuse import evaluate_once
-from dpl_jax.statistics import harmonic_mean
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import harmonic_mean
+from dpl_jax.summary.table import Cell
 
 COLUMNS = ("method", "base %", "new %", "H %")
 SEVERAL_SEEDS = ("std", "95 % interval", "H of the means %")

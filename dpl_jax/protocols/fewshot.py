@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 from dpl_jax.demo import demo
 from dpl_jax.files.json import write_json
-from dpl_jax.plots import BLUE, draw_level, draw_series, finish_axes, save_plot
 from dpl_jax.protocols.record import (
     check_numbers,
     describe_runs,
@@ -20,7 +19,8 @@ from dpl_jax.protocols.record import (
     percent,
     spread_cells,
 )
-from dpl_jax.table import Cell
+from dpl_jax.summary.plots import BLUE, draw_level, draw_series, finish_axes, save_plot
+from dpl_jax.summary.table import Cell
 
 COLUMNS = (
     "shots",

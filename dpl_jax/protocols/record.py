@@ -10,8 +10,8 @@ from dpl_jax.demo import METHODS
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import read_json
 from dpl_jax.results import PROVENANCE
-from dpl_jax.statistics import MeanInterval, mean_interval
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import MeanInterval, mean_interval
+from dpl_jax.summary.table import Cell
 
 METRICS = ("accuracy", "macro_f1", "calibration_error")
 SPREAD = ("std", "half_width")

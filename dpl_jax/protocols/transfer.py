@@ -27,8 +27,8 @@ from dpl_jax.protocols.record import (
 )
 from dpl_jax.results import task_name
 from dpl_jax.reuse import evaluate_once
-from dpl_jax.statistics import MeanInterval
-from dpl_jax.table import Cell
+from dpl_jax.summary.intervals import MeanInterval
+from dpl_jax.summary.table import Cell
 
 
 def transfer(

@@ -10,8 +10,8 @@ from dpl_jax.predictions import Predictions
 from dpl_jax.report import class_plots
 from dpl_jax.report.images import most_wrong
 from dpl_jax.report.parts import Draw, Section, Table, method_name
-from dpl_jax.scores import confusion_matrix
-from dpl_jax.table import Cell
+from dpl_jax.summary.scores import confusion_matrix
+from dpl_jax.summary.table import Cell
 
 MOST_WRONG = 24
 MOST_PAIRS = 15

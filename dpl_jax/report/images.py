@@ -20,7 +20,7 @@ from dpl_jax.data.split import Item
 from dpl_jax.errors import DplError
 from dpl_jax.files.printable import printable
 from dpl_jax.predictions import Predictions
-from dpl_jax.scores import probabilities
+from dpl_jax.summary.scores import probabilities
 
 LOG = logging.getLogger(__name__)
 SIDE = 192  # pixels of a thumbnail's longer side

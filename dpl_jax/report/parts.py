@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from dpl_jax.report.images import WrongImage
-from dpl_jax.table import Cell
+from dpl_jax.summary.table import Cell
 
 METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL"}
 

@@ -14,7 +14,7 @@ from dpl_jax.report.contents import Contents
 from dpl_jax.report.evaluation_sections import evaluation_sections
 from dpl_jax.report.figures import save_figure
 from dpl_jax.report.parts import Draw, Picture, Section, Table, method_name
-from dpl_jax.table import Cell
+from dpl_jax.summary.table import Cell
 
 MOST_EVALUATIONS = 3  # shown in full; all are in the table
 

@@ -16,7 +16,7 @@ from dpl_jax.errors import RunFolderError
 from dpl_jax.export.card import model_card
 from dpl_jax.files.places import clip_name, is_hub_id, without_places
 from dpl_jax.files.printable import printable
-from dpl_jax.table import escape_markdown, markdown_table
+from dpl_jax.summary.table import escape_markdown, markdown_table
 from tests.export.conftest import classifier_with
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from dpl_jax import cli
 from dpl_jax.files.printable import never_fail_to_print, printable
-from dpl_jax.plots import save_plot
-from dpl_jax.table import markdown_table, print_table, text_table
+from dpl_jax.summary.plots import save_plot
+from dpl_jax.summary.table import markdown_table, print_table, text_table
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m[red]<script>alert(1)</script> {{7*7}} $\\frac{$"
 

@@ -32,8 +32,8 @@ from dpl_jax.report.page import render
 from dpl_jax.run_folder import check_same_config, read_whole_config
 from dpl_jax.run_links import refuse_links
 from dpl_jax.serve.app import render_page
+from dpl_jax.summary.table import escape_markdown
 from dpl_jax.sweep.plan import make_jobs_folder
-from dpl_jax.table import escape_markdown
 from tests.export.conftest import classifier_with
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -165,7 +165,7 @@ SHOWN: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "dpl_jax.report.page.render": (page, ("<script>alert", "\x1b", "49 ")),
     "dpl_jax.report.commands.config_flags": (flags, ("rm ![a](b)\x1b[31m --", "$(rm) ';")),
     "dpl_jax.export.card.model_card": (card, ("<script>", "\n# x", "\x1b", "49 ")),
-    "dpl_jax.table.escape_markdown": (
+    "dpl_jax.summary.table.escape_markdown": (
         lambda folder: escape_markdown(HOSTILE),
         ("<script>", "\n", "![a]", " `rm`", "\x1b"),
     ),

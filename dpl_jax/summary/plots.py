@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dpl_jax.files.json import write_file
 from dpl_jax.files.printable import LINES, printable
-from dpl_jax.statistics import mean_interval
+from dpl_jax.summary.intervals import mean_interval
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#666666"
 PNG_DPI = 200

@@ -1,0 +1,1 @@
+"""Scores of predictions, intervals over seeds, tables and plots."""
