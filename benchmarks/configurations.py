@@ -20,7 +20,6 @@ from scipy import stats
 
 from benchmarks.ablation import run_stage
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
-from dpl_jax.config_files import load_config
 from dpl_jax.evaluate import predict
 from dpl_jax.members.groups import group_members, use_all_cores
 from dpl_jax.members.seed_bank import Pool, load_pool
@@ -28,6 +27,7 @@ from dpl_jax.members.stages import train_stage
 from dpl_jax.members.states import Member, member_params
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
 from dpl_jax.prompts.logits import discrete
+from dpl_jax.runs.config_files import load_config
 from dpl_jax.summary.scores import score
 from dpl_jax.summary.table import print_table
 

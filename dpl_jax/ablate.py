@@ -32,8 +32,8 @@ from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.prompts.lengths_file import Lengths, confidences, prompt_tokens
 from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.prompts.trees import candidate_rows
-from dpl_jax.results import run_name
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.results import run_name
 from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 

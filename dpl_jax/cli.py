@@ -20,9 +20,9 @@ from absl import logging as logging_levels
 from ml_collections import ConfigDict, config_flags
 
 from dpl_jax.config import SHORTCUTS
-from dpl_jax.config_files import load_config
 from dpl_jax.errors import ConfigError, DplError, Interrupted
 from dpl_jax.files.printable import LINES, never_fail_to_print, printable
+from dpl_jax.runs.config_files import load_config
 from dpl_jax.runtime import processes as machines
 from dpl_jax.runtime.compilation import use_compilation_cache
 from dpl_jax.runtime.signals import EXIT_CODES, end_on_sigterm

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dpl_jax import checkpoints
 from dpl_jax.clip.model import Clip
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.folder_layout import listed
@@ -24,9 +23,6 @@ from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.files.json import explained_writes, read_json, write_json
-from dpl_jax.folder_lock import lock_folder
-from dpl_jax.measured import Measured, measured
-from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.checks import check_alphas, check_prompt_lengths, check_prompts
 from dpl_jax.prompts.logits import (
@@ -39,9 +35,13 @@ from dpl_jax.prompts.logits import (
     text_features,
 )
 from dpl_jax.report import report_at_end
-from dpl_jax.results import check_weights
-from dpl_jax.run_folder import HARMLESS, config_differences, read_whole_config, within
-from dpl_jax.run_links import refuse_links
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.folder import HARMLESS, config_differences, read_whole_config, within
+from dpl_jax.runs.links import refuse_links
+from dpl_jax.runs.lock import lock_folder
+from dpl_jax.runs.measured import Measured, measured
+from dpl_jax.runs.predictions import Predictions, save_predictions
+from dpl_jax.runs.results import check_weights
 from dpl_jax.runtime.mesh import data_mesh
 from dpl_jax.runtime.processes import gather_parts, is_first, own_part
 from dpl_jax.runtime.progress import progress

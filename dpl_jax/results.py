@@ -1,137 +1,113 @@
-"""What a result needs to be understood, repeated and compared: ``RUN/results.json``.
-
-    python -m dpl_jax.results RUN...
-
-puts the results of many runs into one table, see :mod:`dpl_jax.aggregate`.
-"""
+"""The command ``python -m dpl_jax.results``: its arguments, and how rows become a table."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Mapping
+import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import jax
-from ml_collections import ConfigDict
-
-from dpl_jax.clip.model import Clip
-from dpl_jax.clip.weights import weights_sha256
-from dpl_jax.data.split import Dataset, list_hash
-from dpl_jax.errors import WeightsError
-from dpl_jax.files.json import read_json, to_json, write_json
-from dpl_jax.run_folder import versions
-
-# The fields of every result that say where its numbers come from.
-PROVENANCE = (
-    "dataset",
-    "split",
-    "classes",
-    "shots",
-    "seed",
-    "template",
-    "transform",
-    "sampled_files",
-    "clip",
-    "versions",
+from dpl_jax.aggregate.rows import METRICS, Row, aggregate
+from dpl_jax.errors import DplError
+from dpl_jax.files.json import write_text
+from dpl_jax.files.printable import LINES, never_fail_to_print, printable
+from dpl_jax.summary.intervals import MeanInterval
+from dpl_jax.summary.table import (
+    Cell,
+    csv_table,
+    escape_markdown,
+    latex_table,
+    markdown_table,
+    text_table,
 )
 
+ABOUT = (
+    "kind",
+    "dataset",
+    "classes",
+    "shots",
+    "CLIP",
+    "template",
+    "settings",
+    "evaluated on",
+    "images",
+    "method",
+)
+HEADINGS = {"accuracy": "accuracy %", "macro_f1": "macro-F1 %", "calibration_error": "ECE %"}
+FORMATS = ("text", "markdown", "csv", "latex")
 
-def provenance(
-    config: ConfigDict, clip: Clip, sampled: Dataset, devices: int | None = None
-) -> dict[str, Any]:
-    """Where a number comes from: data, sample, texts, transform, weights, versions, devices.
 
-    Args:
-      config: of the run.
-      clip: the frozen CLIP.
-      sampled: the few-shot task, see :func:`dpl_jax.data.load.sample`.
-      devices: how many share the work; None for those of the CLIP.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parses the arguments, and prints or writes the table."""
+    never_fail_to_print()
+    parser = argparse.ArgumentParser(
+        prog="python -m dpl_jax.results",
+        description="One table of the results of many runs: mean, standard deviation and half-width"
+        " of the 95 % interval (Student's t) over the seeds, in percent.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or with runs in them")
+    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--output", type=Path, help="a file to write, instead of printing")
+    given = parser.parse_args(arguments)
+    try:
+        rows, left_out = aggregate(given.runs)
+    except DplError as error:
+        sys.exit(f"error: {printable(str(error), kept=LINES)}")
+    for reason, runs in left_out.items():
+        line = f"Left out, {reason}: {', '.join(map(str, runs))}"
+        print(printable(line), file=sys.stderr)
+    table = render(rows, given.format)
+    if given.output is None:
+        print(table, end="")
+        return
+    try:
+        write_text(given.output, table)
+    except OSError as error:
+        sys.exit(f"error: {given.output} cannot be written ({error.strerror}).")
+
+
+def render(rows: Sequence[Row], style: str) -> str:
+    """The table of ``rows`` in one of :data:`FORMATS`, with a newline at its end.
+
+    CSV has a column for everything. In the others, what all rows have in common stands in a line
+    above the table.
     """
-    return {
-        "dataset": sampled.name,
-        "split": sampled.split,
-        "classes": config.data.classes,
-        "shots": config.data.shots,
-        "seed": config.seed,
-        "template": sampled.template,
-        "transform": dataclasses.asdict(clip.preprocessing) | {"train": config.data.augment},
-        "sampled_files": {
-            split: {"images": len(items), "sha256": list_hash(items)}
-            for split, items in (("train", sampled.train), ("val", sampled.val))
-        },
-        "clip": {
-            "path": config.clip.path,
-            "revision": config.clip.revision,
-            "sha256": weights_sha256(clip.folder),
-            "dtype": clip.dtype,
-        },
-        "versions": versions(),
-        "compute": compute(clip, devices),
-    }
+    if style == "csv":
+        return _csv(rows)
+    shown = [name for name in ABOUT if name == "method" or len({r.about[name] for r in rows}) > 1]
+    common = {name: rows[0].about[name] for name in ABOUT if name not in shown}
+    caption = "; ".join(f"{name} {value}" for name, value in common.items() if value != "")
+    caption = printable(caption)  # a line break would end LaTeX's comment
+    columns = [*shown, "seeds"]
+    for metric in METRICS:
+        columns += [HEADINGS[metric], "std", "± 95 %"]
+    cells = [[*(row.about[name] for name in shown), *_numbers(row)] for row in rows]
+    match style:
+        case "markdown":
+            return f"{escape_markdown(caption)}\n\n{markdown_table(columns, cells)}\n"
+        case "latex":
+            return f"% {caption}\n{latex_table(columns, cells)}\n"
+        case _:
+            return f"{caption}\n{text_table(columns, cells)}\n"
 
 
-def compute(clip: Clip, devices: int | None = None) -> dict[str, Any]:
-    """What the numbers were computed with; another device may round differently."""
-    sharing = clip.mesh.size if clip.mesh is not None else 1
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    return {
-        "backend": jax.default_backend(),
-        "device_kind": jax.local_devices()[0].device_kind,
-        "device_count": devices or sharing,
-        "dtype": clip.dtype,
-        "matmul_precision": str(precision or "default"),
-    }
+def _csv(rows: Sequence[Row]) -> str:
+    columns = [name.replace(" ", "_").lower() for name in ABOUT] + ["seeds"]
+    for metric in METRICS:
+        columns += [f"{metric}_percent", f"{metric}_std", f"{metric}_half_width"]
+    return csv_table(
+        columns, [[*(row.about[name] for name in ABOUT), *_numbers(row)] for row in rows]
+    )
 
 
-def unused_settings(kind: str, results: Mapping[str, Any]) -> tuple[str, ...]:
-    """The stages in a run's config that had no part in it: a later one, or one done elsewhere."""
-    if "imported" in results:
-        return ("search", "train")
-    if kind == "search":
-        return ("train",)
-    return ("search",) if kind == "train" and results.get("search", "") is None else ()
-
-
-def write_results(path: Path, found: dict[str, Any]) -> None:
-    """Writes results.json; a finished run that is started again keeps it, evaluations included."""
-    if path.is_file():
-        with contextlib.suppress(ValueError):  # damaged: written again
-            later = {"evaluations": None, "compute": None}  # nothing is computed again
-            if read_json(path) | later == to_json(found) | later:
-                return
-    write_json(path, found)
-
-
-def check_weights(clip: Clip, sha256: str) -> None:
-    """Raises WeightsError unless the CLIP's weights are those that prompts were trained with."""
-    found = weights_sha256(clip.folder)
-    if found != sha256:
-        raise WeightsError(
-            f"The prompts were trained with other weights than those of {clip.source} "
-            f"(SHA-256 {str(sha256)[:12]}..., found {found[:12]}...). Use the same CLIP and "
-            "revision."
-        )
-
-
-def run_name(config: ConfigDict) -> str:
-    """What a run is about, for the name of its folder: ``digits-16shot-seed1``."""
-    return f"{task_name(config.data)}-{config.data.shots}shot-seed{config.seed}"
-
-
-def task_name(data: ConfigDict) -> str:
-    """Dataset and half of the classes: ``digits``, ``dtd-new``."""
-    name = data_name(data)
-    return name if data.classes == "all" else f"{name}-{data.classes}"
-
-
-def data_name(data: ConfigDict) -> str:
-    """The dataset's name; of a folder of one's own, the folder's name."""
-    return Path(data.root).resolve().name if data.name == "folder" else data.name
+def _numbers(row: Row) -> list[Cell]:
+    """Seeds; mean, standard deviation and half-width of every metric."""
+    cells: list[Cell] = [row.seeds]
+    for metric in METRICS:
+        found: MeanInterval | tuple[None, ...] = row.metrics[metric] or (None, None, None)
+        cells += found
+    return cells
 
 
 if __name__ == "__main__":
-    from dpl_jax.aggregate.command import main
-
     main()

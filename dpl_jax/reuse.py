@@ -11,9 +11,9 @@ from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
-from dpl_jax.measured import measured
-from dpl_jax.predictions import load_predictions
-from dpl_jax.run_folder import open_run, read_config
+from dpl_jax.runs.folder import open_run, read_config
+from dpl_jax.runs.measured import measured
+from dpl_jax.runs.predictions import load_predictions
 from dpl_jax.search import search
 from dpl_jax.train import train
 

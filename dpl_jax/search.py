@@ -14,13 +14,13 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.order import steps_per_epoch, train_order, validation_order
 from dpl_jax.data.own_split import save_lists
-from dpl_jax.metrics_log import read_metrics
 from dpl_jax.prompts.alphas import anneal, finished_alphas
 from dpl_jax.prompts.lengths_file import save_configuration
 from dpl_jax.prompts.trees import TOWERS, HostTree, choose_lengths, init_supernet
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name, write_results
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.metrics import read_metrics
+from dpl_jax.runs.results import provenance, run_name, write_results
 from dpl_jax.runtime.mesh import replicate
 from dpl_jax.training.finite import image_names
 from dpl_jax.training.inputs import Inputs, load_inputs

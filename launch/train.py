@@ -10,8 +10,8 @@ from pathlib import Path
 from absl import flags
 
 from dpl_jax import cli
+from dpl_jax.runs.saved_config import agree_with_search
 from dpl_jax.runtime.launchers import command_line
-from dpl_jax.saved_config import agree_with_search
 from dpl_jax.train import train
 
 CONFIG = cli.define_config()

@@ -22,7 +22,7 @@ from dpl_jax.clip.preprocessing import BICUBIC, CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.weights import WEIGHTS, Params, save_params
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_json
-from dpl_jax.run_folder import versions
+from dpl_jax.runs.folder import versions
 
 
 def write_clip(

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpl_jax.checkpoints import Checkpoints, load
 from dpl_jax.errors import CheckpointError
+from dpl_jax.runs.checkpoints import Checkpoints, load
 from tests.test_checkpoints import TARGET, assert_same, save
 
 
@@ -67,7 +67,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, capfd,
         assert (restored.step, restored.metadata) == (10, {"epoch": 1})
         assert_same(restored.tree, big_state(10))
         checkpoints.save(20, big_state(20), {"epoch": 2})  # the run comes to step 20 again
-    assert [record.name for record in caplog.records] == ["dpl_jax.checkpoints"]
+    assert [record.name for record in caplog.records] == ["dpl_jax.runs.checkpoints"]
     assert f"{tmp_path / '20'} is damaged: skipped" in caplog.text
     assert len(caplog.text) < 800
     assert sorted(os.listdir(tmp_path)) == ["10", "20", "20.damaged"]

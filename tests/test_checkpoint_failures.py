@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpl_jax.checkpoints import Checkpoints, load
 from dpl_jax.errors import CheckpointError
+from dpl_jax.runs.checkpoints import Checkpoints, load
 from tests.test_checkpoints import TARGET, assert_same, run_python, save
 
 
@@ -33,7 +33,7 @@ def test_a_disk_without_room_is_found_out_before_anything_is_written(tmp_path, m
 FAILING = """
 import os, resource, sys
 import jax.numpy as jnp
-from dpl_jax.checkpoints import Checkpoints, load
+from dpl_jax.runs.checkpoints import Checkpoints, load
 from dpl_jax.errors import CheckpointError
 os.chdir(sys.argv[1])
 state = {"x": jnp.arange(300_000.0)}
@@ -100,7 +100,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
 SAVING = """
 import sys
 import numpy as np
-from dpl_jax.checkpoints import Checkpoints
+from dpl_jax.runs.checkpoints import Checkpoints
 with Checkpoints(sys.argv[1]) as checkpoints:
     restored = checkpoints.restore_latest({"x": np.zeros((50, 1000))})
     step = restored.step if restored else 0

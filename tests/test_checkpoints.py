@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dpl_jax.checkpoint_manifest import check_manifest, empty_arrays, make_manifest
-from dpl_jax.checkpoints import Checkpoints, load, restore
 from dpl_jax.errors import CheckpointError
+from dpl_jax.runs.checkpoints import Checkpoints, load, restore
+from dpl_jax.runs.manifest import check_manifest, empty_arrays, make_manifest
 
 ROOT = Path(__file__).parents[1]
 
@@ -165,7 +165,7 @@ SHARDED = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from dpl_jax.checkpoints import Checkpoints, restore
+from dpl_jax.runs.checkpoints import Checkpoints, restore
 mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 value = np.arange(32, dtype=np.float32).reshape(8, 4)
 place = lambda *spec: NamedSharding(mesh, P(*spec))

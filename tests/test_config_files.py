@@ -7,8 +7,8 @@ import pytest
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.config_files import find_config, load_config
 from dpl_jax.errors import ConfigError
+from dpl_jax.runs.config_files import find_config, load_config
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -27,7 +27,7 @@ def test_a_file_goes_before_the_shipped_config_of_its_name(tmp_path, monkeypatch
     (tmp_path / "digits").mkdir()  # a folder is no config
     own = tmp_path / "configs" / "digits.py"
     own.write_text(
-        "from dpl_jax.config_files import load_config\n"
+        "from dpl_jax.runs.config_files import load_config\n"
         "def get_config():\n    config = load_config('digits')\n    config.seed = 7\n"
         "    return config\n"
     )

@@ -17,14 +17,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.data.order import train_order
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
 from dpl_jax.members.groups import Grouping, member_mesh, run_groups
 from dpl_jax.members.seed_bank import Pool, load_pool
 from dpl_jax.members.stages import search_stage
 from dpl_jax.members.states import Member, search_states
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.folder import open_run
 from dpl_jax.search import search
 from dpl_jax.train import train
 from dpl_jax.training.steps import State, train_epoch

@@ -6,13 +6,13 @@ import pytest
 from ml_collections import ConfigDict
 from tensorboardX.proto.event_pb2 import Event
 
-from dpl_jax.metrics_log import (
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.metrics import (
     append_metrics,
     read_metrics,
     tensorboard_events,
     truncate_metrics,
 )
-from dpl_jax.run_folder import open_run
 
 
 @pytest.fixture

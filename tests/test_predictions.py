@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpl_jax.errors import RunFolderError
-from dpl_jax.predictions import Predictions, load_predictions, save_predictions
+from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
 
 NAMES = ("a/1.jpg", "<script>/ü 画.png", "undecodable \udcff.jpg", "")
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dpl_jax.config import get_config
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.json import parse_json, read_json, to_json, write_json
-from dpl_jax.run_folder import (
+from dpl_jax.runs.folder import (
     config_differences,
     open_run,
     read_config,
@@ -182,7 +182,7 @@ def test_a_missing_or_new_field_is_a_difference():
 HOLD = """
 import sys
 from ml_collections import ConfigDict
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
 run = open_run(sys.argv[1], "search", ConfigDict({"a": 1}))
 print("held", flush=True)
 sys.stdin.read()
@@ -216,7 +216,7 @@ UNPRIVILEGED = """
 import os, sys
 from ml_collections import ConfigDict
 from dpl_jax.errors import DplError
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
 if os.geteuid() == 0:
     os.setgid(65534), os.setuid(65534)
 try:

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 from configs import digits
 from dpl_jax.config import check_config
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.metrics_log import read_metrics, wandb_rows
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.metrics import read_metrics, wandb_rows
 from dpl_jax.search import search
 
 ROOT = Path(__file__).parents[1]
@@ -122,8 +122,8 @@ def test_a_missing_package_is_found_out_before_anything_is_written(
 REAL = """
 import sys
 from ml_collections import ConfigDict
-from dpl_jax.metrics_log import wandb_rows
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.metrics import wandb_rows
+from dpl_jax.runs.folder import open_run
 
 config = ConfigDict({"wandb": "my-project", "seed": 3, "ablate": {"seeds": (1, 2)}})
 with open_run(sys.argv[1], "search", config) as run:

@@ -2,5 +2,5 @@
 
 Runs are found in folders (:mod:`dpl_jax.aggregate.records`), those that differ in their seed alone
 become one row (:mod:`dpl_jax.aggregate.rows`), and the rows are written as text, Markdown, CSV or
-LaTeX (:mod:`dpl_jax.aggregate.command`).
+LaTeX (:mod:`dpl_jax.results`).
 """

@@ -12,8 +12,8 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from dpl_jax.files.json import read_json
-from dpl_jax.results import data_name, unused_settings
-from dpl_jax.run_folder import HARMLESS
+from dpl_jax.runs.folder import HARMLESS
+from dpl_jax.runs.results import data_name, unused_settings
 from dpl_jax.summary.table import Cell
 
 # Where each kind of run has its numbers.

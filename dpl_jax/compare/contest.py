@@ -48,8 +48,8 @@ from dpl_jax.prompts.alphas import mean_entropy
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
 from dpl_jax.prompts.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.prompts.trees import choose_lengths, inherit_rows
-from dpl_jax.results import run_name
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.results import run_name
 from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 

@@ -18,7 +18,7 @@ from dpl_jax.members.seed_bank import Pool
 from dpl_jax.members.stages import search_stage, train_stage
 from dpl_jax.members.states import Member
 from dpl_jax.prompts.lengths_file import Lengths
-from dpl_jax.run_folder import RunFolder
+from dpl_jax.runs.folder import RunFolder
 from dpl_jax.training.stage import Stage
 from dpl_jax.training.steps import Params
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import load_configured
 from dpl_jax.config import check_config, with_absolute_paths
@@ -25,8 +24,9 @@ from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.lengths_file import Lengths, save_configuration, save_lengths
 from dpl_jax.prompts.trees import TOWERS, HostTree, candidate_rows, choose_lengths
 from dpl_jax.report import report_at_end
-from dpl_jax.results import provenance, run_name, write_results
-from dpl_jax.run_folder import RunFolder, open_run, read_config
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.folder import RunFolder, open_run, read_config
+from dpl_jax.runs.results import provenance, run_name, write_results
 
 PROMPTS = "prompt_learner.safetensors"
 HINT = "If image and text are the wrong way round, give --swapped=False, or True."

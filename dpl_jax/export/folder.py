@@ -40,7 +40,7 @@ from dpl_jax.prompts.checks import (
     check_prompt_lengths,
     check_prompts,
 )
-from dpl_jax.results import PROVENANCE, check_weights
+from dpl_jax.runs.results import PROVENANCE, check_weights
 from dpl_jax.runtime.launchers import command
 
 if TYPE_CHECKING:

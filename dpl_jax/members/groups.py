@@ -14,8 +14,8 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from dpl_jax.files.json import explained_writes
 from dpl_jax.members.seed_bank import Pool
 from dpl_jax.members.states import MEMBERS, Member, member_params, search_states
-from dpl_jax.metrics_log import read_metrics
-from dpl_jax.run_folder import RunFolder
+from dpl_jax.runs.folder import RunFolder
+from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.training.loop import run_epochs
 from dpl_jax.training.memory import Plan, memory_limit, step_bytes, step_sizes
 from dpl_jax.training.stage import Stage

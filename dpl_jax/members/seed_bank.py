@@ -17,7 +17,7 @@ from dpl_jax.data.own_split import save_lists
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import explained_writes
-from dpl_jax.results import provenance
+from dpl_jax.runs.results import provenance
 from dpl_jax.training.inputs import Inputs, list_images, prepare_inputs
 
 # Positions (n,) in the bank of the images of each seed.
@@ -102,7 +102,7 @@ def load_pool(
 
 
 def pool_provenance(config: ConfigDict, pool: Pool, devices: int) -> dict[str, Any]:
-    """:func:`dpl_jax.results.provenance`, but with the sampled images of every seed.
+    """:func:`dpl_jax.runs.results.provenance`, but with the sampled images of every seed.
 
     Args:
       config: of the run.

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
-from dpl_jax.results import task_name
+from dpl_jax.runs.results import task_name
 
 
 def define_workdir() -> flags.FlagHolder[str | None]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dpl_jax.config_files import load_config
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import subsample_classes
 from dpl_jax.demo import METHODS, demo
@@ -25,8 +24,9 @@ from dpl_jax.protocols.record import (
     interval,
     percent,
 )
-from dpl_jax.results import task_name
 from dpl_jax.reuse import evaluate_once
+from dpl_jax.runs.config_files import load_config
+from dpl_jax.runs.results import task_name
 from dpl_jax.summary.intervals import MeanInterval
 from dpl_jax.summary.table import Cell
 

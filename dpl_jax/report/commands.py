@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpl_jax.config_files import load_shipped_config
 from dpl_jax.report.contents import Contents
-from dpl_jax.run_folder import config_differences
+from dpl_jax.runs.config_files import load_shipped_config
+from dpl_jax.runs.folder import config_differences
 from dpl_jax.runtime.launchers import flag, program
 
 

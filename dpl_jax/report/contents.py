@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.json import read_json
-from dpl_jax.metrics_log import read_metrics
-from dpl_jax.predictions import Predictions, load_predictions
 from dpl_jax.prompts.trees import TOWERS
-from dpl_jax.run_folder import read_whole_config
+from dpl_jax.runs.folder import read_whole_config
+from dpl_jax.runs.metrics import read_metrics
+from dpl_jax.runs.predictions import Predictions, load_predictions
 
 KINDS = {"search": "Search for prompt lengths", "train": "Training of prompts"}
 

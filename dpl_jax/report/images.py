@@ -19,7 +19,7 @@ from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DplError
 from dpl_jax.files.printable import printable
-from dpl_jax.predictions import Predictions
+from dpl_jax.runs.predictions import Predictions
 from dpl_jax.summary.scores import probabilities
 
 LOG = logging.getLogger(__name__)

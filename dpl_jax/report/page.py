@@ -20,9 +20,9 @@ from dpl_jax.report.contents import KINDS, Contents, read_contents
 from dpl_jax.report.figures import report_style
 from dpl_jax.report.parts import Table
 from dpl_jax.report.sections import sections
-from dpl_jax.results import unused_settings
-from dpl_jax.run_folder import config_differences
-from dpl_jax.run_links import refuse_links
+from dpl_jax.runs.folder import config_differences
+from dpl_jax.runs.links import refuse_links
+from dpl_jax.runs.results import unused_settings
 
 # What values that are of another type, or beyond all bounds, lead to.
 UNSHOWN = (

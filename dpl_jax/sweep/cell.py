@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import DplError, Interrupted
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.folder_lock import lock_folder
 from dpl_jax.reuse import evaluate_once, search_once, train_once
-from dpl_jax.run_folder import check_same_config
+from dpl_jax.runs.folder import check_same_config
+from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runtime.compilation import use_compilation_cache
 from dpl_jax.runtime.signals import end_on_sigterm
 from dpl_jax.sweep.grid import cell_config

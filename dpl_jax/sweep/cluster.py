@@ -18,7 +18,7 @@ from typing import NamedTuple, TextIO
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_text
 from dpl_jax.files.printable import printable
-from dpl_jax.folder_lock import in_use, lock_folder
+from dpl_jax.runs.lock import in_use, lock_folder
 from dpl_jax.sweep.grid import Cell
 from dpl_jax.sweep.plan import PREFIX, Plan, make_jobs_folder, read_plan, write_plan
 

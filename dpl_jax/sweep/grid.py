@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 
 from dpl_jax.cli import apply_settings
 from dpl_jax.config import check_config
-from dpl_jax.config_files import load_config
 from dpl_jax.data.coop.layouts import LAYOUTS
 from dpl_jax.errors import ConfigError
 from dpl_jax.protocols.record import check_numbers
-from dpl_jax.results import task_name
+from dpl_jax.runs.config_files import load_config
+from dpl_jax.runs.results import task_name
 
 # The eleven datasets of CoOp (arXiv 2109.01134), in the order of its tables.
 PAPER = ("imagenet", *(name for name in LAYOUTS if not name.startswith("imagenet")))

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import Interrupted
-from dpl_jax.folder_lock import lock_folder
+from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
 from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cell import check_cell, has_finished

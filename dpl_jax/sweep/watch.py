@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dpl_jax.folder_lock import in_use
+from dpl_jax.runs.lock import in_use
 from dpl_jax.sweep.cell import OUTCOME, RETURNS, has_finished, read_outcome
 from dpl_jax.sweep.cluster import Scheduler
 from dpl_jax.sweep.grid import Cell

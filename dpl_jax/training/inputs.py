@@ -27,7 +27,7 @@ from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
 from dpl_jax.prompts.logits import text_features
-from dpl_jax.run_folder import read_config
+from dpl_jax.runs.folder import read_config
 from dpl_jax.runtime.mesh import data_mesh, replicate
 from dpl_jax.training.memory import fit_memory
 

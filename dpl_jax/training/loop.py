@@ -11,16 +11,16 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dpl_jax.checkpoints import Checkpoints
 from dpl_jax.errors import Interrupted
-from dpl_jax.metrics_log import (
+from dpl_jax.runs.checkpoints import Checkpoints
+from dpl_jax.runs.folder import RunFolder
+from dpl_jax.runs.metrics import (
     append_metrics,
     json_row,
     tensorboard_events,
     truncate_metrics,
     wandb_rows,
 )
-from dpl_jax.run_folder import RunFolder
 from dpl_jax.runtime.processes import any_of
 from dpl_jax.runtime.progress import progress
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from dpl_jax import checkpoints
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.weights import weights_sha256
@@ -17,7 +16,8 @@ from dpl_jax.files.json import read_json
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.trees import Tree, inherit_rows, init_discrete
-from dpl_jax.run_folder import read_config
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.folder import read_config
 from dpl_jax.training.steps import Params
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.metrics_log import read_metrics
+from dpl_jax.runs.metrics import read_metrics
 from recipes.clip_folder import describe, new_folder, write_clip
 from recipes.sizes import clip_config
 from recipes.small.state import load_average

@@ -20,9 +20,9 @@ from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import Interrupted, NumericsError, RunFolderError
 from dpl_jax.files.json import read_json, remove_leftovers, to_json, write_json
-from dpl_jax.folder_lock import lock_folder
-from dpl_jax.metrics_log import append_metrics, truncate_metrics
-from dpl_jax.run_folder import RunFolder
+from dpl_jax.runs.folder import RunFolder
+from dpl_jax.runs.lock import lock_folder
+from dpl_jax.runs.metrics import append_metrics, truncate_metrics
 from dpl_jax.runtime.progress import progress
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
 from recipes.sizes import clip_config

@@ -67,7 +67,7 @@ def test_a_searched_method_is_the_run_alone(
 def test_a_mixture_changes_its_prompts_and_keeps_its_alphas(
     searched: Path, config: ConfigDict, tmp_path: Path
 ) -> None:
-    from dpl_jax import checkpoints
+    from dpl_jax.runs import checkpoints
 
     before = checkpoints.load(searched).tree["params"]
     after = {}

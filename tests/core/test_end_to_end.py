@@ -12,10 +12,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.data.load import load_dataset
 from dpl_jax.errors import CheckpointError, ConfigError, NumericsError, RunFolderError
 from dpl_jax.evaluate import evaluate, load_trained
+from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
 from dpl_jax.train import train
 
@@ -293,7 +293,7 @@ def test_a_dataset_of_test_images_alone_can_be_a_target(trained, monkeypatch):
     of_the_run = evaluate(trained)
     full = load_dataset(short_config().data)
     monkeypatch.setattr(
-        "dpl_jax.measured.load_dataset",
+        "dpl_jax.runs.measured.load_dataset",
         lambda data: dataclasses.replace(full, name="variant", train=(), val=()),
     )
     other = short_config()

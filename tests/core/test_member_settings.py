@@ -9,7 +9,6 @@ import pytest
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from dpl_jax import checkpoints
 from dpl_jax import config as base
 from dpl_jax.ablate import ablate
 from dpl_jax.compare.contest import compare
@@ -17,6 +16,7 @@ from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import Grouping, member_mesh
 from dpl_jax.members.states import Member, cut_supernet
+from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
 from dpl_jax.train import train
 

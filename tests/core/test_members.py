@@ -13,7 +13,6 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from dpl_jax import checkpoints
 from dpl_jax import config as base
 from dpl_jax.ablate import ablate, list_members
 from dpl_jax.ablation_report import table
@@ -24,8 +23,9 @@ from dpl_jax.members.groups import Grouping, group_members, member_mesh
 from dpl_jax.members.seed_bank import Pool, load_pool
 from dpl_jax.members.stages import search_stage
 from dpl_jax.members.states import Member, cut_supernet
-from dpl_jax.metrics_log import read_metrics
 from dpl_jax.prompts.trees import TOWERS, limit_alphas
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.search import search
 from dpl_jax.train import train
 from tests.results_schema import check_results

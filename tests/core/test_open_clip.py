@@ -14,7 +14,7 @@ import dpl_jax
 from dpl_jax.clip import names
 from dpl_jax.clip.names import LAION, OPENAI, embedded_folder, to_hub_id
 from dpl_jax.errors import DataError, WeightsError, WeightsNotFoundError
-from dpl_jax.results import weights_sha256
+from dpl_jax.runs.results import weights_sha256
 from tests.core.small_clip import (
     EOS,
     PIECES,

@@ -17,9 +17,9 @@ from dpl_jax import cli
 from dpl_jax.data.own_split import run_dataset
 from dpl_jax.errors import ConfigError, DataNotFoundError, RunFolderError
 from dpl_jax.evaluate import evaluate
-from dpl_jax.predictions import load_predictions
 from dpl_jax.report.page import write_report
 from dpl_jax.reuse import evaluate_once, search_once
+from dpl_jax.runs.predictions import load_predictions
 from dpl_jax.search import search
 from dpl_jax.train import train
 

@@ -8,8 +8,8 @@ from configs import digits
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.evaluate import as_predictions, predict
-from dpl_jax.measured import Measured
 from dpl_jax.prompts.logits import NO_PROMPTS
+from dpl_jax.runs.measured import Measured
 
 CLASSNAMES = ("cat", "large dog", "owl")
 DAMAGED = (0, 3, 6)

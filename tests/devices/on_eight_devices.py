@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import digits
-from dpl_jax import Clip, checkpoints, load_clip
+from dpl_jax import Clip, load_clip
 from dpl_jax import config as base
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
 from dpl_jax.clip.preprocessing import Preprocessing
@@ -27,6 +27,7 @@ from dpl_jax.clip.weights import abstract_params
 from dpl_jax.evaluate import evaluate
 from dpl_jax.prompts.logits import mixed, text_features
 from dpl_jax.prompts.trees import init_supernet
+from dpl_jax.runs import checkpoints
 from dpl_jax.runtime.mesh import data_mesh, replicate
 from dpl_jax.search import search
 from dpl_jax.train import train

@@ -16,8 +16,8 @@ import jax
 import numpy as np
 import pytest
 
-from dpl_jax import checkpoints
 from dpl_jax.errors import ConfigError
+from dpl_jax.runs import checkpoints
 from dpl_jax.runtime.mesh import data_mesh, over_devices
 from dpl_jax.training import memory
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.data.feed import _positions
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
+from dpl_jax.runs import checkpoints
 from dpl_jax.runtime import processes as machines
 from dpl_jax.search import search
 from tests.core.small_clip import random_tensors, small_config, write_clip

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from dpl_jax.config_files import load_config
 from dpl_jax.files.json import write_json
+from dpl_jax.runs.config_files import load_config
 from tests.docs.markdown import PAGES, ROOT, commands, prose
 from tests.docs.run_command import parse, program, run
 

@@ -16,8 +16,8 @@ from dpl_jax.classifier import Classifier, encode_texts
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.evaluate import as_prompts
 from dpl_jax.prompts.trees import init_discrete, init_supernet
-from dpl_jax.results import weights_sha256
-from dpl_jax.run_folder import versions
+from dpl_jax.runs.folder import versions
+from dpl_jax.runs.results import weights_sha256
 
 CLASSNAMES = ("zero", "one", "two <b>")
 TEMPLATE = "a photo of the digit {}."

@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.aggregate.records import NoResultsError, find_runs, read_records
 from dpl_jax.classifier import read_origin
 from dpl_jax.data.coop.split_file import read_split
@@ -37,14 +36,15 @@ from dpl_jax.errors import DplError
 from dpl_jax.evaluate import load_trained
 from dpl_jax.export.card import model_card
 from dpl_jax.files.json import write_json
-from dpl_jax.folder_lock import _holder
-from dpl_jax.metrics_log import _run_id
-from dpl_jax.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.report import page
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import read_contents
 from dpl_jax.report.figures import report_style
-from dpl_jax.run_folder import check_same_config, open_run
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.folder import check_same_config, open_run
+from dpl_jax.runs.lock import _holder
+from dpl_jax.runs.metrics import _run_id
+from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
 from tests.hostile.audit import only_data
 from tests.hostile.fuzz import FINDINGS, SECONDS, _hang
 from tests.hostile.mutate import _changed, mutated

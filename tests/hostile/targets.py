@@ -12,9 +12,7 @@ import PIL.Image
 from safetensors.numpy import save
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.aggregate.records import NoResultsError, read_records
-from dpl_jax.checkpoint_manifest import check_manifest, empty_arrays, make_manifest
 from dpl_jax.clip.config import read_config as read_clip_config
 from dpl_jax.clip.preprocessing import read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer, _load
@@ -29,11 +27,13 @@ from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.exchange.alphas import read_alphas
 from dpl_jax.exchange.state_dict import read_prompts
 from dpl_jax.files.json import parse_json
-from dpl_jax.folder_lock import _holder
-from dpl_jax.metrics_log import read_metrics
-from dpl_jax.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.prompts.lengths_file import read_lengths
 from dpl_jax.report.contents import read_contents
+from dpl_jax.runs import checkpoints
+from dpl_jax.runs.lock import _holder
+from dpl_jax.runs.manifest import check_manifest, empty_arrays, make_manifest
+from dpl_jax.runs.metrics import read_metrics
+from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
 from tests.core.small_clip import random_tensors, small_config, write_clip
 from tests.hostile.annotation_targets import annotation_targets
 from tests.hostile.target import Target, as_json, in_file

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from dpl_jax.checkpoints import Checkpoints, load
 from dpl_jax.errors import CheckpointError
+from dpl_jax.runs.checkpoints import Checkpoints, load
 
 PADDING = 6_000_000
 NOTES = ("_CHECKPOINT_METADATA", "state/_METADATA")

@@ -39,11 +39,11 @@ from dpl_jax.errors import (
     WeightsError,
 )
 from dpl_jax.files.json import parse_json, read_json, write_json
-from dpl_jax.folder_lock import lock_folder
-from dpl_jax.predictions import load_predictions
 from dpl_jax.prompts.lengths_file import read_lengths
 from dpl_jax.report.contents import read_contents
-from dpl_jax.run_links import refuse_links
+from dpl_jax.runs.links import refuse_links
+from dpl_jax.runs.lock import lock_folder
+from dpl_jax.runs.predictions import load_predictions
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 PACKAGE = Path(dpl_jax.__file__).parent

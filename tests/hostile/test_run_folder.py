@@ -16,7 +16,7 @@ from dpl_jax.errors import DplError, RunFolderError
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.report.figures import report_style
 from dpl_jax.report.page import write_report
-from dpl_jax.run_folder import check_same_config
+from dpl_jax.runs.folder import check_same_config
 from tests.hostile.audit import NotOnlyDataError, only_data
 from tests.hostile.run_folder import HostileRun, _kind, fuzz, readers
 

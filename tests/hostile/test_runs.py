@@ -9,15 +9,15 @@ import pytest
 import tensorstore as ts
 
 from configs import digits
-from dpl_jax.checkpoint_manifest import empty_arrays
-from dpl_jax.checkpoints import Checkpoints, load
-from dpl_jax.config_files import load_shipped_config
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.evaluate import load_trained
 from dpl_jax.files.json import write_json
-from dpl_jax.predictions import Predictions, save_predictions
 from dpl_jax.report.page import write_report
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.checkpoints import Checkpoints, load
+from dpl_jax.runs.config_files import load_shipped_config
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.manifest import empty_arrays
+from dpl_jax.runs.predictions import Predictions, save_predictions
 
 
 def test_a_checkpoint_cannot_claim_more_numbers_than_it_stores():

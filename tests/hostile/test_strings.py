@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 
 from configs import digits
-from dpl_jax.checkpoint_files import check_files
 from dpl_jax.clip.model import find_folder
 from dpl_jax.clip.weights import weight_files
-from dpl_jax.config_files import load_shipped_config
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.errors import DplError
@@ -26,11 +24,13 @@ from dpl_jax.export.card import model_card
 from dpl_jax.files.json import write_json
 from dpl_jax.files.numpy import read_npz
 from dpl_jax.files.printable import printable
-from dpl_jax.metrics_log import _run_id
 from dpl_jax.report.commands import config_flags
 from dpl_jax.report.page import render
-from dpl_jax.run_folder import check_same_config, read_whole_config
-from dpl_jax.run_links import refuse_links
+from dpl_jax.runs.checkpoint_files import check_files
+from dpl_jax.runs.config_files import load_shipped_config
+from dpl_jax.runs.folder import check_same_config, read_whole_config
+from dpl_jax.runs.links import refuse_links
+from dpl_jax.runs.metrics import _run_id
 from dpl_jax.serve.app import render_page
 from dpl_jax.summary.table import escape_markdown
 from dpl_jax.sweep.plan import make_jobs_folder
@@ -79,14 +79,14 @@ def jobs_of_another_user(folder: Path) -> Path:
 
 # What has to be refused, by the guard.
 REFUSED: dict[str, list[Callable[[Path], object]]] = {
-    "dpl_jax.config_files.load_shipped_config": [
+    "dpl_jax.runs.config_files.load_shipped_config": [
         lambda folder: load_shipped_config("../payload"),
         lambda folder: load_shipped_config(str(folder / "payload.py")),
     ],
-    "dpl_jax.run_folder.read_whole_config": [
+    "dpl_jax.runs.folder.read_whole_config": [
         lambda folder: read_whole_config(run(folder, data__name="../payload"))
     ],
-    "dpl_jax.run_folder.check_same_config": [
+    "dpl_jax.runs.folder.check_same_config": [
         lambda folder: check_same_config(
             run(folder, train__epochs="../../x"), "train", digits.get_config(), extends="train"
         )
@@ -111,10 +111,12 @@ REFUSED: dict[str, list[Callable[[Path], object]]] = {
         lambda folder: find_folder("owner/name", "/etc/passwd"),
         lambda folder: find_folder("owner/name", "a\x00b"),
     ],
-    "dpl_jax.metrics_log._run_id": [lambda folder: _run_id(file(folder / "id.txt", "../../x"))],
+    "dpl_jax.runs.metrics._run_id": [lambda folder: _run_id(file(folder / "id.txt", "../../x"))],
     "dpl_jax.files.private_folder.make_private": [jobs_of_another_user],
-    "dpl_jax.run_links.refuse_links": [lambda folder: refuse_links(link(folder / "metrics.jsonl"))],
-    "dpl_jax.checkpoint_files.check_files": [
+    "dpl_jax.runs.links.refuse_links": [
+        lambda folder: refuse_links(link(folder / "metrics.jsonl"))
+    ],
+    "dpl_jax.runs.checkpoint_files.check_files": [
         lambda folder: check_files(file(folder / "state" / "_sharding", "{}").parents[1]),
         lambda folder: check_files(link(folder / "_CHECKPOINT_METADATA")),
     ],

@@ -11,7 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
-from dpl_jax import checkpoints
+from dpl_jax.runs import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ["inspect_search", "inspect_prompts"]

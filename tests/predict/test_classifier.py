@@ -19,8 +19,8 @@ from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.export.folder import export_folder
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.predictions import load_predictions
-from dpl_jax.run_folder import read_config
+from dpl_jax.runs.folder import read_config
+from dpl_jax.runs.predictions import load_predictions
 
 
 @pytest.mark.parametrize("stage", ["search", "train"])

@@ -18,8 +18,8 @@ from dpl_jax.clip.weights import Params
 from dpl_jax.data.folder import read_folder
 from dpl_jax.errors import CheckpointError, ConfigError, Interrupted, NumericsError, RunFolderError
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.metrics_log import read_metrics
 from dpl_jax.prompts.logits import image_features
+from dpl_jax.runs.metrics import read_metrics
 from recipes.accuracy import accuracies
 from recipes.sizes import clip_config
 from recipes.small import train

@@ -77,7 +77,7 @@ def turn_read_only(disk: Path) -> Callable[[], None]:
 
 
 MOMENTS = {
-    "checkpoint": "dpl_jax.checkpoints.Checkpoints.save",
+    "checkpoint": "dpl_jax.runs.checkpoints.Checkpoints.save",
     "metrics": "dpl_jax.training.loop.append_metrics",
     "tensorboard": "dpl_jax.training.loop.tensorboard_events",
     "configuration": "dpl_jax.search.save_configuration",

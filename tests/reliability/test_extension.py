@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from configs import digits
-from dpl_jax import checkpoints
 from dpl_jax.errors import RunFolderError
 from dpl_jax.evaluate import evaluate
+from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
 from dpl_jax.train import train
 

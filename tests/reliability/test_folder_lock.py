@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dpl_jax import folder_lock
 from dpl_jax.errors import RunFolderError
-from dpl_jax.folder_lock import LOOK, LOOKS, lock_folder
+from dpl_jax.runs import lock as folder_lock
+from dpl_jax.runs.lock import LOOK, LOOKS, lock_folder
 
 THEIRS = json.dumps({"host": "gpu7", "pid": 4711, "start": "2026-01-01"})
 
@@ -215,7 +215,7 @@ def test_giving_up_a_lock_that_was_lost_leaves_the_other_ones_name(tmp_path: Pat
 FORKED = """
 import os, sys
 from pathlib import Path
-from dpl_jax.folder_lock import in_use, lock_folder
+from dpl_jax.runs.lock import in_use, lock_folder
 folder = Path(sys.argv[1])
 lock = lock_folder(folder)
 if child := os.fork():

@@ -11,9 +11,9 @@ import pytest
 
 from configs import digits, folder
 from dpl_jax.files.json import write_json
-from dpl_jax.metrics_log import append_metrics
-from dpl_jax.predictions import Predictions, save_predictions
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.metrics import append_metrics
+from dpl_jax.runs.predictions import Predictions, save_predictions
 
 IMG = "<img src=x onerror=\"document.title='owned'\">"
 SCRIPT = "<script>document.title='owned'</script>"

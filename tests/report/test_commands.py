@@ -14,10 +14,10 @@ from ml_collections import ConfigDict, config_flags
 from configs import caltech101, digits, folder
 from dpl_jax import cli
 from dpl_jax.files.json import read_json, to_json, write_json
-from dpl_jax.predictions import load_predictions, save_predictions
 from dpl_jax.report import commands
 from dpl_jax.report.contents import read_contents
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.predictions import load_predictions, save_predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ import pytest
 
 from configs import digits
 from dpl_jax.data.digits import read_digits
-from dpl_jax.predictions import Predictions
 from dpl_jax.report.images import most_wrong
+from dpl_jax.runs.predictions import Predictions
 from tests.report.conftest import COLOURS, image_names, predictions_of
 
 

@@ -13,10 +13,10 @@ import pytest
 from configs import digits
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.predictions import load_predictions, save_predictions
 from dpl_jax.report import report_at_end
 from dpl_jax.report.page import write_report
-from dpl_jax.run_folder import open_run
+from dpl_jax.runs.folder import open_run
+from dpl_jax.runs.predictions import load_predictions, save_predictions
 from tests.report.conftest import CLASSNAMES, IMG, SCRIPT
 
 

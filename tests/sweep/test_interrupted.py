@@ -15,7 +15,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import Interrupted, RunFolderError
-from dpl_jax.folder_lock import in_use, lock_folder
+from dpl_jax.runs.lock import in_use, lock_folder
 from dpl_jax.sweep import cluster
 from dpl_jax.sweep.cluster import Options
 from dpl_jax.sweep.grid import Cell, make_cells, read_datasets

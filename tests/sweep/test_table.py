@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.results import PROVENANCE
+from dpl_jax.runs.results import PROVENANCE
 from dpl_jax.sweep import published
 from dpl_jax.sweep.grid import PAPER, Cell, make_cells
 from dpl_jax.sweep.table import make_record, table, write_tables

@@ -8,8 +8,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from dpl_jax.errors import ConfigError
+from dpl_jax.runs.saved_config import config_of_run
 from dpl_jax.runtime.launchers import shipped
-from dpl_jax.saved_config import config_of_run
 
 
 def load_config(name: str) -> ConfigDict:

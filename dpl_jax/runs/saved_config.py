@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.config import get_config
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.run_folder import HARMLESS, config_differences, read_config, read_whole_config
+from dpl_jax.runs.folder import HARMLESS, config_differences, read_config, read_whole_config
 
 LOG = logging.getLogger(__name__)
 

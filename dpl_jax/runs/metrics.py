@@ -28,7 +28,7 @@ from dpl_jax.files.json import (
 )
 from dpl_jax.files.places import without_places
 from dpl_jax.files.regular import read_bytes
-from dpl_jax.run_folder import RunFolder
+from dpl_jax.runs.folder import RunFolder
 
 LOG = logging.getLogger(__name__)
 Row: TypeAlias = Mapping[str, Any]

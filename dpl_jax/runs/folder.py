@@ -23,10 +23,10 @@ from ml_collections import ConfigDict
 from dpl_jax.config import get_config
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError, WriteError
-from dpl_jax.extension import check_extension, set_aside_results
 from dpl_jax.files.json import read_json, remove_leftovers, to_json, write_json
-from dpl_jax.folder_lock import lock_folder
-from dpl_jax.run_links import refuse_links
+from dpl_jax.runs.links import refuse_links
+from dpl_jax.runs.lock import lock_folder
+from dpl_jax.runs.more_epochs import check_extension, set_aside_results
 from dpl_jax.runtime.processes import only_first
 
 LOG = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def open_run(
       root: where named folders are made.
       harmless: further config fields (dotted) that may differ on resume, besides ``HARMLESS``.
       extends: the part of the config, "search" or "train", whose ``epochs`` may have grown where
-        :mod:`dpl_jax.extension` allows it; the results before are set aside.
+        :mod:`dpl_jax.runs.more_epochs` allows it; the results before are set aside.
 
     Raises:
       RunFolderError: when the folder cannot be written, another process uses it, it belongs to

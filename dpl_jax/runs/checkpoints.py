@@ -21,7 +21,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from dpl_jax.checkpoint_files import (
+from dpl_jax.errors import CheckpointError
+from dpl_jax.files.json import to_json
+from dpl_jax.files.limits import CHECKPOINT_JSON_BYTES
+from dpl_jax.runs.checkpoint_files import (
     STATE,
     check_files,
     check_store,
@@ -29,7 +32,7 @@ from dpl_jax.checkpoint_files import (
     manifest_bytes,
     read_manifest,
 )
-from dpl_jax.checkpoint_manifest import (
+from dpl_jax.runs.manifest import (
     Arrays,
     check_arrays,
     empty_arrays,
@@ -38,9 +41,6 @@ from dpl_jax.checkpoint_manifest import (
     named_leaves,
     nest,
 )
-from dpl_jax.errors import CheckpointError
-from dpl_jax.files.json import to_json
-from dpl_jax.files.limits import CHECKPOINT_JSON_BYTES
 from dpl_jax.runtime.processes import is_first, only_first, several
 
 LOG = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from typing import Any
 
 import tensorstore as ts
 
-from dpl_jax.checkpoint_manifest import block_bytes, check_manifest
 from dpl_jax.files import limits
 from dpl_jax.files.json import parse_json
 from dpl_jax.files.regular import read_bytes
+from dpl_jax.runs.manifest import block_bytes, check_manifest
 
 # The folder, within a checkpoint, of its arrays.
 STATE = "state"
