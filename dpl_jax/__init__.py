@@ -4,8 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dpl_jax.classifier import Classifier
     from dpl_jax.clip.model import Clip, load_clip
+    from dpl_jax.inference.classifier import Classifier
     from dpl_jax.prompts.logits import prompted_logits, search_logits, zero_shot_logits
 
 __version__ = "0.1.0"
@@ -18,7 +18,7 @@ __all__ = [
     "zero_shot_logits",
 ]
 _HOMES = {
-    "Classifier": "classifier",
+    "Classifier": "inference.classifier",
     "Clip": "clip.model",
     "load_clip": "clip.model",
     "prompted_logits": "prompts.logits",

@@ -7,8 +7,8 @@ python launch/export.py RUN OUT --program --onnx     # for JAX alone, and for ON
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.classifier import Classifier
-from dpl_jax.export import export_folder
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.export import export_folder
 from dpl_jax.runtime.launchers import command_line
 
 RUN = flags.DEFINE_string("run", None, "Folder of a finished run.", required=True)

@@ -12,9 +12,9 @@ import sys
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.classifier import Classifier
 from dpl_jax.files.printable import printable
-from dpl_jax.predict import check_output, predict_paths, read_classes_argument, rows
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.predict import check_output, predict_paths, read_classes_argument, rows
 from dpl_jax.summary.table import print_table
 
 UNREADABLE = 2  # the exit code when some files could not be read

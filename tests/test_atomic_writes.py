@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dpl_jax.errors import WriteError
-from dpl_jax.export.folder import new_folder
 from dpl_jax.files.json import write_json
+from dpl_jax.inference.export.folder import new_folder
 
 
 def mode(path: Path) -> int:

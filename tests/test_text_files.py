@@ -15,7 +15,7 @@ from dpl_jax.data.folder import read_classnames
 from dpl_jax.errors import ConfigError, DamagedFileError
 from dpl_jax.files.json import read_json
 from dpl_jax.files.text import decode_text, read_text
-from dpl_jax.predict import read_classes_argument
+from dpl_jax.inference.predict import read_classes_argument
 
 MARKS = {
     "utf-8": (b"", codecs.BOM_UTF8),

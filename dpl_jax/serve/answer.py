@@ -12,9 +12,9 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.files.printable import printable
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, patch_map
 
 # A stranger's image; larger ones are refused from their header.

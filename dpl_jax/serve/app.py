@@ -22,9 +22,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.errors import DplError
 from dpl_jax.files.printable import printable
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.serve.access import Guard, SafeHeaders
 from dpl_jax.serve.answer import MAX_PIXELS, answer
 from dpl_jax.serve.decoding import Decoders

@@ -55,7 +55,7 @@ def serve(
         raise ConfigError(
             f"The page needs {error.name}, which is not installed: pip install 'dpl_jax[serve]'"
         ) from error
-    from dpl_jax.classifier import Classifier
+    from dpl_jax.inference.classifier import Classifier
 
     hosts, secret = names(host, allowed_hosts), not is_loopback(host)
     token = secrets.token_urlsafe(32) if secret else None

@@ -13,7 +13,7 @@ from dpl_jax.data.coop.layouts import read_coop
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.image_files import HAS_AVIF, HAS_HEIF, is_image, is_system_path
 from dpl_jax.errors import DataError
-from dpl_jax.predict import find_images
+from dpl_jax.inference.predict import find_images
 
 CLASSES = ("cat", "dog")
 # As systems, browsers, cameras and synchronisers leave them beside photos.

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data import tags
 from dpl_jax.data.image_files import HAS_AVIF
 from dpl_jax.data.images import from_pillow, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.errors import UnreadableImageError
+from dpl_jax.inference.classifier import Classifier
 from tests.data import metadata
 from tests.data.metadata import CORNERS, FORMATS, ORIENTATION, TURNED, UPRIGHT, InMemory
 

@@ -17,7 +17,7 @@ from dpl_jax.clip.names import embedded_folder
 from dpl_jax.clip.preprocessing import Preprocessing, read_preprocessing
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import DataError
-from dpl_jax.export.folder import copy_clip
+from dpl_jax.inference.export.folder import copy_clip
 
 SIDE = 16
 PLAIN: dict[str, Any] = {

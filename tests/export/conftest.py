@@ -12,9 +12,9 @@ import PIL.Image
 import pytest
 
 from dpl_jax import load_clip
-from dpl_jax.classifier import Classifier, encode_texts
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.evaluate import as_prompts
+from dpl_jax.inference.classifier import Classifier, encode_texts
 from dpl_jax.prompts.trees import init_discrete, init_supernet
 from dpl_jax.runs.folder import versions
 from dpl_jax.runs.results import weights_sha256

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.export import export_folder
+from dpl_jax.inference.export import export_folder
 from tests.export.conftest import classifier_with
 
 pytest.importorskip("jax2onnx")
@@ -57,7 +57,7 @@ def test_the_model_is_valid_and_has_nothing_to_spare(pair):
 
 
 def test_a_clip_too_large_for_the_format_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("dpl_jax.export.onnx_model.MAX_BYTES", 1000)
+    monkeypatch.setattr("dpl_jax.inference.export.onnx_model.MAX_BYTES", 1000)
     with pytest.raises(ConfigError, match="larger than an ONNX file can be"):
         export_folder(classifier_with("discrete"), tmp_path / "out", onnx=True)
     assert not list(tmp_path.iterdir())

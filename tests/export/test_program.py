@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.export import export_folder
-from dpl_jax.export.program import serialise, weights_of
+from dpl_jax.inference.export import export_folder
+from dpl_jax.inference.export.program import serialise, weights_of
 from tests.export.conftest import classifier_with
 
 # What JAX cannot do without; flatbuffers reads the program, and PIL the photo.

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.errors import RunFolderError
-from dpl_jax.export.card import model_card
 from dpl_jax.files.places import clip_name, is_hub_id, without_places
 from dpl_jax.files.printable import printable
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.export.card import model_card
 from dpl_jax.summary.table import escape_markdown, markdown_table
 from tests.export.conftest import classifier_with
 

@@ -20,10 +20,10 @@ from dpl_jax.clip.weights import weight_files
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.data.tfds_source import _check_features
 from dpl_jax.errors import DplError
-from dpl_jax.export.card import model_card
 from dpl_jax.files.json import write_json
 from dpl_jax.files.numpy import read_npz
 from dpl_jax.files.printable import printable
+from dpl_jax.inference.export.card import model_card
 from dpl_jax.report.commands import config_flags
 from dpl_jax.report.page import render
 from dpl_jax.runs.checkpoint_files import check_files
@@ -166,7 +166,7 @@ def flags(folder: Path) -> str:
 SHOWN: dict[str, tuple[Callable[[Path], str], tuple[str, ...]]] = {
     "dpl_jax.report.page.render": (page, ("<script>alert", "\x1b", "49 ")),
     "dpl_jax.report.commands.config_flags": (flags, ("rm ![a](b)\x1b[31m --", "$(rm) ';")),
-    "dpl_jax.export.card.model_card": (card, ("<script>", "\n# x", "\x1b", "49 ")),
+    "dpl_jax.inference.export.card.model_card": (card, ("<script>", "\n# x", "\x1b", "49 ")),
     "dpl_jax.summary.table.escape_markdown": (
         lambda folder: escape_markdown(HOSTILE),
         ("<script>", "\n", "![a]", " `rm`", "\x1b"),

@@ -10,9 +10,9 @@ import PIL.Image
 import pytest
 
 from configs import digits
-from dpl_jax.classifier import Classifier
 from dpl_jax.data.load import load_dataset
 from dpl_jax.evaluate import evaluate
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.search import search
 from dpl_jax.train import train
 

@@ -13,12 +13,12 @@ from scipy.special import softmax
 
 import dpl_jax
 from configs import folder
-from dpl_jax.classifier import Classifier
 from dpl_jax.data.class_names import spoken
 from dpl_jax.errors import ConfigError, DplError, RunFolderError, WeightsError
 from dpl_jax.evaluate import evaluate
-from dpl_jax.export.folder import export_folder
 from dpl_jax.files.json import read_json, write_json
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.export.folder import export_folder
 from dpl_jax.runs.folder import read_config
 from dpl_jax.runs.predictions import load_predictions
 

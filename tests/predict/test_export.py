@@ -10,13 +10,13 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.clip.names import embedded_folder
 from dpl_jax.errors import DplError, RunFolderError, WeightsError
-from dpl_jax.export import export_folder
-from dpl_jax.export.card import model_card
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.files.places import without_places
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.export import export_folder
+from dpl_jax.inference.export.card import model_card
 
 
 @pytest.fixture(scope="module", params=["search", "train"])
@@ -123,7 +123,7 @@ def test_nothing_is_overwritten_or_left_half_written(classifier, tmp_path, monke
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dpl_jax.export.folder.model_card", fail)
+    monkeypatch.setattr("dpl_jax.inference.export.folder.model_card", fail)
     with pytest.raises(RunFolderError, match="cannot be written \\(No space left"):
         export_folder(classifier, tmp_path / "new")
     assert os.listdir(tmp_path) == ["taken"]

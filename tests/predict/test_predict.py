@@ -13,9 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from dpl_jax.classifier import Guess
 from dpl_jax.errors import ConfigError
-from dpl_jax.predict import (
+from dpl_jax.inference.classifier import Guess
+from dpl_jax.inference.predict import (
     Prediction,
     find_images,
     open_output,

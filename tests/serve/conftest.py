@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from configs import digits
-from dpl_jax.classifier import Classifier
 from dpl_jax.data.load import load_dataset
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.train import train
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"

@@ -12,9 +12,9 @@ import PIL.Image
 import pytest
 from starlette.testclient import TestClient
 
-from dpl_jax.classifier import Classifier
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.inspect.attention_mass import image_attention_mass, over_image, patch_map
 from dpl_jax.serve.access import names
 from dpl_jax.serve.answer import coloured

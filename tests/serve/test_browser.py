@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from dpl_jax.classifier import Classifier
+from dpl_jax.inference.classifier import Classifier
 from tests.serve.conftest import HOSTILE
 
 ROOT = Path(__file__).resolve().parents[2]

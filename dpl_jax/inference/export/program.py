@@ -25,7 +25,7 @@ from dpl_jax.files.json import write_file
 from dpl_jax.prompts.logits import class_logits, image_features
 
 if TYPE_CHECKING:
-    from dpl_jax.classifier import Classifier
+    from dpl_jax.inference.classifier import Classifier
 
 PROGRAM, WEIGHTS = "program.bin", "program.npz"
 PLATFORMS = ("cpu", "cuda")

@@ -11,11 +11,11 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from dpl_jax.errors import ConfigError
-from dpl_jax.export.program import function_of, image_shape, weights_of
 from dpl_jax.files.json import write_file
+from dpl_jax.inference.export.program import function_of, image_shape, weights_of
 
 if TYPE_CHECKING:
-    from dpl_jax.classifier import Classifier
+    from dpl_jax.inference.classifier import Classifier
 
 MODEL = "model.onnx"
 # A protocol buffer, which an ONNX file is, holds no more than this many bytes.
@@ -25,9 +25,9 @@ MAX_BYTES = 2**31 - 1
 def write_onnx(classifier: Classifier, folder: Path) -> None:
     """Writes ``model.onnx``: ``images`` (B, H, W, 3) uint8 to ``probabilities`` (B, C) float32.
 
-    It is the program of :mod:`dpl_jax.export.program` with the weights inside. Its matrix products
-    are in float32 also where those of the classifier are in bfloat16, which ONNX Runtime lacks on
-    a CPU.
+    It is the program of :mod:`dpl_jax.inference.export.program` with the weights inside. Its matrix
+    products are in float32 also where those of the classifier are in bfloat16, which ONNX Runtime
+    lacks on a CPU.
 
     Raises:
       ConfigError: when jax2onnx is not installed, or the weights are too large for one file.

@@ -18,13 +18,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import scipy.special
 
-from dpl_jax.classifier import Classifier, Guess
 from dpl_jax.data.decode import thread_count
 from dpl_jax.data.image_files import SUFFIXES, Unread, is_image, is_system_folder, unread_in
 from dpl_jax.errors import ConfigError, UnreadableImageError
 from dpl_jax.files.json import write_file
 from dpl_jax.files.printable import printable
 from dpl_jax.files.text import read_text
+from dpl_jax.inference.classifier import Classifier, Guess
 from dpl_jax.runtime.progress import progress
 from dpl_jax.summary.table import Cell
 

@@ -16,7 +16,7 @@ from dpl_jax.files.printable import printable
 from dpl_jax.summary.table import escape_markdown
 
 if TYPE_CHECKING:
-    from dpl_jax.classifier import Classifier
+    from dpl_jax.inference.classifier import Classifier
 
 TAGS = ["clip", "prompt-learning", "few-shot", "image-classification"]
 SHOWN_CLASSES = 200
@@ -73,7 +73,7 @@ def _render(classifier: Classifier, name: str, program: bool, onnx: bool) -> str
 @functools.cache
 def _template() -> jinja2.Template:
     body = jinja2.Environment(
-        loader=jinja2.PackageLoader("dpl_jax.export", ""),
+        loader=jinja2.PackageLoader("dpl_jax.inference.export", ""),
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,

@@ -24,8 +24,8 @@ from dpl_jax.data.templates import check_template, fill, prompts_for
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import as_prompts, load_trained
-from dpl_jax.export.folder import is_export, read_export
 from dpl_jax.files.json import read_json
+from dpl_jax.inference.export.folder import is_export, read_export
 from dpl_jax.prompts.checks import check_classnames
 from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.prompts.logits import normalise as to_length_one
@@ -71,7 +71,7 @@ class Classifier:
     def load(
         cls, folder: str | os.PathLike[str], clip: str | os.PathLike[str] | None = None
     ) -> Self:
-        """Loads a finished run, or what :func:`dpl_jax.export.folder.export_folder` wrote of one.
+        """Loads a finished run, or the folder that one was exported to.
 
         Args:
           folder: of the run, or of what was exported.

@@ -28,12 +28,12 @@ from dpl_jax.clip.model import FILES, Clip, load_clip
 from dpl_jax.data.class_names import first_same, has_same_names, one_text, spoken
 from dpl_jax.data.templates import check_template
 from dpl_jax.errors import RunFolderError, WeightsError, WeightsNotFoundError
-from dpl_jax.export.card import model_card
-from dpl_jax.export.onnx_model import write_onnx
-from dpl_jax.export.program import write_program
 from dpl_jax.files.json import read_json, sync_folder, to_json, write_file, write_json, write_text
 from dpl_jax.files.places import clip_name, without_places
 from dpl_jax.files.safetensors import open_tensors
+from dpl_jax.inference.export.card import model_card
+from dpl_jax.inference.export.onnx_model import write_onnx
+from dpl_jax.inference.export.program import write_program
 from dpl_jax.prompts.checks import (
     check_alphas,
     check_classnames,
@@ -44,7 +44,7 @@ from dpl_jax.runs.results import PROVENANCE, check_weights
 from dpl_jax.runtime.launchers import command
 
 if TYPE_CHECKING:
-    from dpl_jax.classifier import Classifier
+    from dpl_jax.inference.classifier import Classifier
 
 ABOUT, ARRAYS, RESULTS, CARD, CLIP = (
     "classifier.json",
@@ -85,8 +85,8 @@ def export_folder(
       classifier: of a run.
       out: the folder to make.
       include_clip: copy the frozen CLIP's files too, so that nothing else is needed.
-      program: also write what needs JAX alone, see :mod:`dpl_jax.export.program`.
-      onnx: also write an ONNX model, see :mod:`dpl_jax.export.onnx_model`.
+      program: also write what needs JAX alone, see :mod:`dpl_jax.inference.export.program`.
+      onnx: also write an ONNX model, see :mod:`dpl_jax.inference.export.onnx_model`.
 
     Raises:
       RunFolderError: when ``out`` exists, or cannot be written.
