@@ -11,8 +11,8 @@ import jax
 from ml_collections import ConfigDict
 
 from dpl_jax.baselines import method as baselines
+from dpl_jax.baselines.training import fit_stage
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.fit import fit_stage
 from dpl_jax.members.groups import Grouping, Outcome, group_members, run_groups
 from dpl_jax.members.seed_bank import Pool
 from dpl_jax.members.stages import search_stage, train_stage

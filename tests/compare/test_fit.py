@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.coop import CoOp
-from dpl_jax.fit import fit_stage
+from dpl_jax.baselines.training import fit_stage
 from dpl_jax.members.groups import member_mesh
 from dpl_jax.members.seed_bank import load_pool
 from dpl_jax.members.states import Member
