@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.report import machine
 from configs import digits
-from dpl_jax.reuse import evaluate_once, search_once, train_once
+from dpl_jax.studies.finished_stages import evaluate_once, search_once, train_once
 from dpl_jax.summary.table import print_table
 
 WARM_UP = 0.5  # of the time; the allocator's share settles in about ten minutes

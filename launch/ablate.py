@@ -5,10 +5,10 @@ python launch/ablate.py --config=configs/digits.py \
 """
 
 from dpl_jax import cli
-from dpl_jax.ablate import ablate
-from dpl_jax.ablation_report import table
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import use_all_cores
+from dpl_jax.studies.ablation import ablate
+from dpl_jax.studies.ablation_report import table
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()

@@ -4,8 +4,8 @@ python launch/base_to_new.py --config=configs/caltech101.py --seeds=1,2,3 --work
 """
 
 from dpl_jax import cli
-from dpl_jax.protocols.base_to_new import base_to_new, table
-from dpl_jax.protocols.flags import define_seeds, define_workdir, runs_folder
+from dpl_jax.studies.protocols.base_to_new import base_to_new, table
+from dpl_jax.studies.protocols.flags import define_seeds, define_workdir, runs_folder
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()

@@ -9,7 +9,7 @@ import datetime
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.demo import demo, table
+from dpl_jax.studies.demo import demo, table
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config(default="configs/digits.py")

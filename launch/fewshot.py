@@ -4,8 +4,13 @@ python launch/fewshot.py --config=configs/digits.py --shots=1,2,4,8,16 --seeds=1
 """
 
 from dpl_jax import cli
-from dpl_jax.protocols.fewshot import fewshot, table
-from dpl_jax.protocols.flags import define_numbers, define_seeds, define_workdir, runs_folder
+from dpl_jax.studies.protocols.fewshot import fewshot, table
+from dpl_jax.studies.protocols.flags import (
+    define_numbers,
+    define_seeds,
+    define_workdir,
+    runs_folder,
+)
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()

@@ -14,13 +14,13 @@ from ml_collections import ConfigDict
 
 from dpl_jax import cli
 from dpl_jax.errors import ConfigError
-from dpl_jax.protocols.flags import define_numbers, define_seeds
+from dpl_jax.studies.protocols.flags import define_numbers, define_seeds
+from dpl_jax.studies.sweep.cell import has_finished, run_cell
+from dpl_jax.studies.sweep.cluster import Options
+from dpl_jax.studies.sweep.grid import PAPER, cell_config, make_cells, read_datasets
+from dpl_jax.studies.sweep.sweep import sweep
+from dpl_jax.studies.sweep.table import caption, table
 from dpl_jax.summary.table import print_table
-from dpl_jax.sweep.cell import has_finished, run_cell
-from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.grid import PAPER, cell_config, make_cells, read_datasets
-from dpl_jax.sweep.sweep import sweep
-from dpl_jax.sweep.table import caption, table
 
 DATASETS = flags.DEFINE_list("datasets", list(PAPER), "Configs, by name or file; one a dataset.")
 SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images a class.")

@@ -7,8 +7,8 @@ python launch/transfer.py --config=configs/imagenet.py --config.data.root=DATA \
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.protocols.flags import define_seeds, define_workdir, runs_folder
-from dpl_jax.protocols.transfer import read_targets, table, transfer
+from dpl_jax.studies.protocols.flags import define_seeds, define_workdir, runs_folder
+from dpl_jax.studies.protocols.transfer import read_targets, table, transfer
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()

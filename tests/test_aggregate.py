@@ -10,9 +10,9 @@ import math
 import pytest
 
 from configs import digits
-from dpl_jax.aggregate.rows import aggregate
 from dpl_jax.errors import RunFolderError
 from dpl_jax.results import main
+from dpl_jax.studies.aggregate.rows import aggregate
 
 SHA = "0123456789abcdef" * 4
 # t(0.975, 2), from a table.

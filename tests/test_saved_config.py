@@ -14,11 +14,11 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import digits
-from dpl_jax.aggregate.rows import aggregate
 from dpl_jax.errors import ConfigError, DplError, RunFolderError
 from dpl_jax.files.json import read_json, to_json, write_json
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.saved_config import agree_with_search, config_of_run
+from dpl_jax.studies.aggregate.rows import aggregate
 from tests.docs.run_command import parse, run
 
 ROOT = Path(__file__).parents[1]

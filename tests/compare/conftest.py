@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dpl_jax import config as base
-from dpl_jax.compare.contest import compare
+from dpl_jax.studies.comparison.contest import compare
 from tests.core.conftest import clip, clip_folder  # noqa: F401 - fixtures
 
 METHODS = (

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dpl_jax.compare.catalogue import SEARCHED, catalogue, choose, search_settings
-from dpl_jax.compare.contest import compare
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
 from dpl_jax.prompts.lengths_file import prompt_tokens
 from dpl_jax.search import search
+from dpl_jax.studies.comparison.catalogue import SEARCHED, catalogue, choose, search_settings
+from dpl_jax.studies.comparison.contest import compare
 from dpl_jax.train import train
 
 SEED = 2

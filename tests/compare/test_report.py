@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dpl_jax.compare.report import clear, difference, table
+from dpl_jax.studies.comparison.report import clear, difference, table
 
 
 def method(title: str, accuracies: list[float], **fields: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dpl_jax.compare.stability import agreement, stability_table
+from dpl_jax.studies.comparison.stability import agreement, stability_table
 
 
 def lengths(*values: int) -> dict[str, list[int]]:

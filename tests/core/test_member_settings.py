@@ -10,14 +10,14 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from dpl_jax import config as base
-from dpl_jax.ablate import ablate
-from dpl_jax.compare.contest import compare
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import Grouping, member_mesh
 from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
+from dpl_jax.studies.ablation import ablate
+from dpl_jax.studies.comparison.contest import compare
 from dpl_jax.train import train
 
 # Every setting of a stage with another value than its default; one that is new needs a line here.
@@ -93,7 +93,7 @@ def one_group() -> Any:
     """Ablation and comparison in groups of two, so that they share their compiled programs."""
     with pytest.MonkeyPatch.context() as patch:
         grouping = Grouping(2, member_mesh(jax.devices()[:1]))
-        for module in ("dpl_jax.ablate", "dpl_jax.compare.stages"):
+        for module in ("dpl_jax.studies.ablation", "dpl_jax.studies.comparison.stages"):
             patch.setattr(f"{module}.group_members", lambda *_: grouping)
         yield
 

@@ -14,8 +14,6 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from dpl_jax import config as base
-from dpl_jax.ablate import ablate, list_members
-from dpl_jax.ablation_report import table
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
@@ -27,6 +25,8 @@ from dpl_jax.prompts.trees import TOWERS, limit_alphas
 from dpl_jax.runs import checkpoints
 from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.search import search
+from dpl_jax.studies.ablation import ablate, list_members
+from dpl_jax.studies.ablation_report import table
 from dpl_jax.train import train
 from tests.results_schema import check_results
 
@@ -71,7 +71,7 @@ def config(clip_folder: Path) -> ConfigDict:
 @pytest.fixture(scope="module")
 def ablation(config: ConfigDict, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dpl_jax.ablate.group_members", lambda *_: in_groups(1))
+        patch.setattr("dpl_jax.studies.ablation.group_members", lambda *_: in_groups(1))
         return ablate(config, tmp_path_factory.mktemp("ablation"))
 
 
@@ -194,7 +194,7 @@ def test_a_finished_ablation_is_not_run_again(
     ablation: Path, config: ConfigDict, compilations: Compilations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (ablation / "ablation.json").read_text()
-    monkeypatch.setattr("dpl_jax.ablate.group_members", lambda *_: in_groups(1))
+    monkeypatch.setattr("dpl_jax.studies.ablation.group_members", lambda *_: in_groups(1))
     programs = compilations.copy()
     ablate(config, ablation)
     assert (ablation / "ablation.json").read_text() == before

@@ -18,9 +18,9 @@ from dpl_jax.data.own_split import run_dataset
 from dpl_jax.errors import ConfigError, DataNotFoundError, RunFolderError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.report.page import write_report
-from dpl_jax.reuse import evaluate_once, search_once
 from dpl_jax.runs.predictions import load_predictions
 from dpl_jax.search import search
+from dpl_jax.studies.finished_stages import evaluate_once, search_once
 from dpl_jax.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +207,7 @@ def test_other_data_are_measured_beside_the_runs_own(place, tmp_path, caplog):
 def test_a_known_result_is_taken_for_the_same_images_only(place, monkeypatch):
     here, first = place
     run = here / "RUN2"
-    monkeypatch.setattr("dpl_jax.reuse.evaluate", lambda *a, **k: "measured")
+    monkeypatch.setattr("dpl_jax.studies.finished_stages.evaluate", lambda *a, **k: "measured")
     assert evaluate_once(run) == first
     other = photos(here / "other", 0, 20)
     assert evaluate_once(run, config(other)) == "measured"
@@ -216,7 +216,7 @@ def test_a_known_result_is_taken_for_the_same_images_only(place, monkeypatch):
 def test_a_relative_root_means_one_folder_for_ever(place, tmp_path, monkeypatch):
     """The same words name the same folder where they were said, and another one elsewhere."""
     here, _ = place
-    monkeypatch.setattr("dpl_jax.reuse.search", None)
+    monkeypatch.setattr("dpl_jax.studies.finished_stages.search", None)
     monkeypatch.chdir(here)
     assert search_once(config("photos"), here / "RUN1") == here / "RUN1"
     monkeypatch.chdir(tmp_path / "elsewhere")

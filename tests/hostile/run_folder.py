@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from configs import digits
-from dpl_jax.aggregate.records import NoResultsError, find_runs, read_records
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.errors import DplError
 from dpl_jax.evaluate import load_trained
@@ -45,6 +44,7 @@ from dpl_jax.runs.folder import check_same_config, open_run
 from dpl_jax.runs.lock import _holder
 from dpl_jax.runs.metrics import _run_id
 from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
+from dpl_jax.studies.aggregate.records import NoResultsError, find_runs, read_records
 from tests.hostile.audit import only_data
 from tests.hostile.fuzz import FINDINGS, SECONDS, _hang
 from tests.hostile.mutate import _changed, mutated

@@ -12,7 +12,6 @@ import PIL.Image
 from safetensors.numpy import save
 
 from configs import digits
-from dpl_jax.aggregate.records import NoResultsError, read_records
 from dpl_jax.clip.config import read_config as read_clip_config
 from dpl_jax.clip.preprocessing import read_preprocessing
 from dpl_jax.clip.tokenizer import Tokenizer, _load
@@ -34,6 +33,7 @@ from dpl_jax.runs.lock import _holder
 from dpl_jax.runs.manifest import check_manifest, empty_arrays, make_manifest
 from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
+from dpl_jax.studies.aggregate.records import NoResultsError, read_records
 from tests.core.small_clip import random_tensors, small_config, write_clip
 from tests.hostile.annotation_targets import annotation_targets
 from tests.hostile.target import Target, as_json, in_file

@@ -20,7 +20,6 @@ import pytest
 from scipy.io import savemat
 
 import dpl_jax
-from dpl_jax.aggregate.records import NoResultsError, read_records
 from dpl_jax.clip.config import from_hugging_face
 from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.weights import WEIGHTS
@@ -44,6 +43,7 @@ from dpl_jax.report.contents import read_contents
 from dpl_jax.runs.links import refuse_links
 from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runs.predictions import load_predictions
+from dpl_jax.studies.aggregate.records import NoResultsError, read_records
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 PACKAGE = Path(dpl_jax.__file__).parent

@@ -32,8 +32,8 @@ from dpl_jax.runs.folder import check_same_config, read_whole_config
 from dpl_jax.runs.links import refuse_links
 from dpl_jax.runs.metrics import _run_id
 from dpl_jax.serve.app import render_page
+from dpl_jax.studies.sweep.plan import make_jobs_folder
 from dpl_jax.summary.table import escape_markdown
-from dpl_jax.sweep.plan import make_jobs_folder
 from tests.export.conftest import classifier_with
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"

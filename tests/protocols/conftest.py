@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 
 from configs import digits
 from dpl_jax.evaluate import evaluate
-from dpl_jax.protocols.base_to_new import base_to_new
-from dpl_jax.protocols.fewshot import fewshot
-from dpl_jax.protocols.transfer import read_targets, transfer
+from dpl_jax.studies.protocols.base_to_new import base_to_new
+from dpl_jax.studies.protocols.fewshot import fewshot
+from dpl_jax.studies.protocols.transfer import read_targets, transfer
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 SHOTS, SEEDS = (2, 1), (1, 2)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dpl_jax import reuse
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.protocols import base_to_new, fewshot, transfer
 from dpl_jax.runs.predictions import load_predictions
+from dpl_jax.studies import finished_stages as reuse
+from dpl_jax.studies.protocols import base_to_new, fewshot, transfer
 from tests.protocols.conftest import SEEDS
 
 # t(0.975, 1), from a table: the half-width of two values is t * |a - b| / 2.

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from ml_collections import ConfigDict
 
-from dpl_jax.sweep.grid import read_datasets
+from dpl_jax.studies.sweep.grid import read_datasets
 from tests.core.small_clip import random_tensors, small_config, write_clip
 
 FOLDER_CONFIG = """

@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import ConfigError, DataError, RunFolderError
 from dpl_jax.files.json import to_json, write_json
-from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.grid import PAPER, Cell, cell_config, make_cells, read_datasets
-from dpl_jax.sweep.sweep import sweep
+from dpl_jax.studies.sweep.cluster import Options
+from dpl_jax.studies.sweep.grid import PAPER, Cell, cell_config, make_cells, read_datasets
+from dpl_jax.studies.sweep.sweep import sweep
 
 
 def test_the_papers_grid_has_165_cells_in_folders_of_their_own() -> None:

@@ -16,11 +16,11 @@ from ml_collections import ConfigDict
 
 from dpl_jax.errors import Interrupted, RunFolderError
 from dpl_jax.runs.lock import in_use, lock_folder
-from dpl_jax.sweep import cluster
-from dpl_jax.sweep.cluster import Options
-from dpl_jax.sweep.grid import Cell, make_cells, read_datasets
-from dpl_jax.sweep.plan import Plan, make_jobs_folder, read_plan, write_plan
-from dpl_jax.sweep.sweep import sweep
+from dpl_jax.studies.sweep import cluster
+from dpl_jax.studies.sweep.cluster import Options
+from dpl_jax.studies.sweep.grid import Cell, make_cells, read_datasets
+from dpl_jax.studies.sweep.plan import Plan, make_jobs_folder, read_plan, write_plan
+from dpl_jax.studies.sweep.sweep import sweep
 from tests.sweep.command import start, wait_for
 
 HERE = Options(gpus=0)
@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_alone_what_is_not_its_own(
     def ctrl_c(_: float) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("dpl_jax.sweep.watch.time.sleep", ctrl_c)
+    monkeypatch.setattr("dpl_jax.studies.sweep.watch.time.sleep", ctrl_c)
     workdir, bystander = tmp_path / "runs", subprocess.Popen(["sleep", "600"])
     (workdir / FIRST).mkdir(parents=True)
     with lock_folder(workdir / FIRST) as lock:

@@ -12,10 +12,10 @@ import pytest
 
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.runs.results import PROVENANCE
-from dpl_jax.sweep import published
-from dpl_jax.sweep.grid import PAPER, Cell, make_cells
-from dpl_jax.sweep.table import make_record, table, write_tables
-from dpl_jax.sweep.watch import Entry
+from dpl_jax.studies.sweep import published
+from dpl_jax.studies.sweep.grid import PAPER, Cell, make_cells
+from dpl_jax.studies.sweep.table import make_record, table, write_tables
+from dpl_jax.studies.sweep.watch import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 T_OF_TWO = 12.7062047  # t(0.975, 1): the half-width of two values is t * |a - b| / 2

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dpl_jax.demo import METHODS
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import read_json
 from dpl_jax.runs.results import PROVENANCE
+from dpl_jax.studies.demo import METHODS
 from dpl_jax.summary.intervals import MeanInterval, mean_interval
 from dpl_jax.summary.table import Cell
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dpl_jax.demo import METHODS, demo
 from dpl_jax.files.json import write_json
-from dpl_jax.protocols.record import (
+from dpl_jax.studies.demo import METHODS, demo
+from dpl_jax.studies.finished_stages import evaluate_once
+from dpl_jax.studies.protocols.record import (
     Evaluation,
     check_numbers,
     describe_runs,
@@ -22,7 +23,6 @@ from dpl_jax.protocols.record import (
     percent,
     spread_cells,
 )
-from dpl_jax.reuse import evaluate_once
 from dpl_jax.summary.intervals import harmonic_mean
 from dpl_jax.summary.table import Cell
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dpl_jax.aggregate.records import NoResultsError, Record, find_runs, read_records
 from dpl_jax.errors import RunFolderError
 from dpl_jax.runtime.launchers import command
+from dpl_jax.studies.aggregate.records import NoResultsError, Record, find_runs, read_records
 from dpl_jax.summary.intervals import MeanInterval, mean_interval
 from dpl_jax.summary.table import Cell
 
@@ -21,8 +21,8 @@ class Row(NamedTuple):
     """One method under one setting, over the seeds.
 
     Attributes:
-      about: as of :class:`dpl_jax.aggregate.records.Record`, and the "settings" that tell it from
-        the other rows of its kind.
+      about: as of :class:`dpl_jax.studies.aggregate.records.Record`, and the "settings" that tell
+        it from the other rows of its kind.
       seeds: how many.
       metrics: in percent; None for one that some of the runs have not.
     """

@@ -11,7 +11,7 @@ from dpl_jax.clip.weights import check_sha256
 from dpl_jax.data.check import check
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.errors import DataError, DplError
-from dpl_jax.sweep.grid import Cell, cell_config
+from dpl_jax.studies.sweep.grid import Cell, cell_config
 
 LISTED = 3  # missing files of a dataset that are told
 MORE = "; and {} more, which python -m dpl_jax.data check lists"

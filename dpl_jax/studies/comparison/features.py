@@ -63,7 +63,7 @@ def frozen_features(clip: Clip, items: tuple[Item, ...], config: ConfigDict) -> 
 def classify(
     name: str, clip: Clip, dataset: Dataset, seen: Seen, test: Features, seed: int
 ) -> Classified:
-    """Test logits of the method ``name`` of :data:`dpl_jax.compare.catalogue.FEATURES`.
+    """Test logits of the method ``name`` of :data:`dpl_jax.studies.comparison.catalogue.FEATURES`.
 
     Args:
       name: of the method.

@@ -16,26 +16,6 @@ from ml_collections import ConfigDict
 from dpl_jax.baselines.lengths import random_lengths
 from dpl_jax.baselines.method import Method, count_parameters
 from dpl_jax.clip.model import load_configured
-from dpl_jax.compare.catalogue import (
-    Entry,
-    FromFeatures,
-    HandSet,
-    Learned,
-    Searched,
-    catalogue,
-    choose,
-    search_settings,
-)
-from dpl_jax.compare.features import Features, Seen, classify, frozen_features
-from dpl_jax.compare.report import plot
-from dpl_jax.compare.stages import (
-    Bench,
-    Trained,
-    make_bench,
-    run_fit,
-    run_search,
-    run_train,
-)
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.split import Item
 from dpl_jax.errors import ConfigError
@@ -50,6 +30,26 @@ from dpl_jax.prompts.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.prompts.trees import choose_lengths, inherit_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name
+from dpl_jax.studies.comparison.catalogue import (
+    Entry,
+    FromFeatures,
+    HandSet,
+    Learned,
+    Searched,
+    catalogue,
+    choose,
+    search_settings,
+)
+from dpl_jax.studies.comparison.features import Features, Seen, classify, frozen_features
+from dpl_jax.studies.comparison.report import plot
+from dpl_jax.studies.comparison.stages import (
+    Bench,
+    Trained,
+    make_bench,
+    run_fit,
+    run_search,
+    run_train,
+)
 from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 

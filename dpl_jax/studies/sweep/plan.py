@@ -18,7 +18,7 @@ from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.json import read_json, to_json, write_json
 from dpl_jax.files.private_folder import make_private
-from dpl_jax.sweep.grid import Cell
+from dpl_jax.studies.sweep.grid import Cell
 
 PREFIX = "dpl-sweep-"
 

@@ -19,8 +19,8 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_text
 from dpl_jax.files.printable import printable
 from dpl_jax.runs.lock import in_use, lock_folder
-from dpl_jax.sweep.grid import Cell
-from dpl_jax.sweep.plan import PREFIX, Plan, make_jobs_folder, read_plan, write_plan
+from dpl_jax.studies.sweep.grid import Cell
+from dpl_jax.studies.sweep.plan import PREFIX, Plan, make_jobs_folder, read_plan, write_plan
 
 GRACE = 120  # seconds between SIGTERM and the end of a job's time
 TRIES = 6  # of a command of Slurm
@@ -202,7 +202,7 @@ def _script(options: Options, plan: Path, tasks: int, parallel: int) -> str:
 
 
 def _command(plan: Path) -> list[str]:
-    return [sys.executable, "-m", "dpl_jax.sweep.cell", str(plan)]
+    return [sys.executable, "-m", "dpl_jax.studies.sweep.cell", str(plan)]
 
 
 def _array_size() -> int:

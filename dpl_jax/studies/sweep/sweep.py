@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from dpl_jax.errors import Interrupted
 from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
-from dpl_jax.sweep import cluster
-from dpl_jax.sweep.cell import check_cell, has_finished
-from dpl_jax.sweep.grid import cell_config, make_cells
-from dpl_jax.sweep.plan import Plan, make_jobs_folder
-from dpl_jax.sweep.ready import check_ready
-from dpl_jax.sweep.show import shown, summary
-from dpl_jax.sweep.table import make_record, write_tables
-from dpl_jax.sweep.watch import Entry, watch
+from dpl_jax.studies.sweep import cluster
+from dpl_jax.studies.sweep.cell import check_cell, has_finished
+from dpl_jax.studies.sweep.grid import cell_config, make_cells
+from dpl_jax.studies.sweep.plan import Plan, make_jobs_folder
+from dpl_jax.studies.sweep.ready import check_ready
+from dpl_jax.studies.sweep.show import shown, summary
+from dpl_jax.studies.sweep.table import make_record, write_tables
+from dpl_jax.studies.sweep.watch import Entry, watch
 
 
 def sweep(
@@ -34,7 +34,7 @@ def sweep(
     """Searches, trains and evaluates for every dataset, number of shots and seed.
 
     Args:
-      configs: by dataset, see :func:`dpl_jax.sweep.grid.read_datasets`.
+      configs: by dataset, see :func:`dpl_jax.studies.sweep.grid.read_datasets`.
       shots: labelled training images a class.
       seeds: of the few-shot sample and all else that is random.
       workdir: gets a folder for every cell, ``DATASET/shotsK/seedS``, the jobs' logs, and

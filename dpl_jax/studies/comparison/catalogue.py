@@ -28,7 +28,7 @@ AS_CONFIGURED: Settings = MappingProxyType({})
 
 
 class FromFeatures(NamedTuple):
-    """A classifier of frozen features; see :mod:`dpl_jax.compare.features`."""
+    """A classifier of frozen features; see :mod:`dpl_jax.studies.comparison.features`."""
 
     title: str
 

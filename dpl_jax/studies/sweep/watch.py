@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dpl_jax.runs.lock import in_use
-from dpl_jax.sweep.cell import OUTCOME, RETURNS, has_finished, read_outcome
-from dpl_jax.sweep.cluster import Scheduler
-from dpl_jax.sweep.grid import Cell
+from dpl_jax.studies.sweep.cell import OUTCOME, RETURNS, has_finished, read_outcome
+from dpl_jax.studies.sweep.cluster import Scheduler
+from dpl_jax.studies.sweep.grid import Cell
 
 OPEN = ("running", "waiting")
 STATES = ("failed", "finished", *OPEN)

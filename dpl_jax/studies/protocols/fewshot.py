@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
-from dpl_jax.demo import demo
 from dpl_jax.files.json import write_json
-from dpl_jax.protocols.record import (
+from dpl_jax.studies.demo import demo
+from dpl_jax.studies.protocols.record import (
     check_numbers,
     describe_runs,
     over_seeds,

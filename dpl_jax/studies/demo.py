@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dpl_jax.reuse import evaluate_once, search_once, train_once
+from dpl_jax.studies.finished_stages import evaluate_once, search_once, train_once
 from dpl_jax.summary.intervals import mean_interval
 from dpl_jax.summary.table import Cell
 

@@ -14,19 +14,19 @@ from ml_collections import ConfigDict
 
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import subsample_classes
-from dpl_jax.demo import METHODS, demo
 from dpl_jax.errors import ConfigError, DataError
 from dpl_jax.files.json import write_json
-from dpl_jax.protocols.record import (
+from dpl_jax.runs.config_files import load_config
+from dpl_jax.runs.results import task_name
+from dpl_jax.studies.demo import METHODS, demo
+from dpl_jax.studies.finished_stages import evaluate_once
+from dpl_jax.studies.protocols.record import (
     Evaluation,
     check_numbers,
     describe_runs,
     interval,
     percent,
 )
-from dpl_jax.reuse import evaluate_once
-from dpl_jax.runs.config_files import load_config
-from dpl_jax.runs.results import task_name
 from dpl_jax.summary.intervals import MeanInterval
 from dpl_jax.summary.table import Cell
 

@@ -12,9 +12,9 @@ from dpl_jax.cli.main import apply_settings
 from dpl_jax.config import check_config
 from dpl_jax.data.coop.layouts import LAYOUTS
 from dpl_jax.errors import ConfigError
-from dpl_jax.protocols.record import check_numbers
 from dpl_jax.runs.config_files import load_config
 from dpl_jax.runs.results import task_name
+from dpl_jax.studies.protocols.record import check_numbers
 
 # The eleven datasets of CoOp (arXiv 2109.01134), in the order of its tables.
 PAPER = ("imagenet", *(name for name in LAYOUTS if not name.startswith("imagenet")))

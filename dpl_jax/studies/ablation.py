@@ -12,7 +12,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dpl_jax.ablation_report import plot
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
@@ -34,6 +33,7 @@ from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name
+from dpl_jax.studies.ablation_report import plot
 from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 

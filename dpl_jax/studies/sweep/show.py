@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dpl_jax.files.printable import printable
-from dpl_jax.sweep.watch import STATES, Entry, Show
+from dpl_jax.studies.sweep.watch import STATES, Entry, Show
 
 
 @contextlib.contextmanager
 def shown(
     entries: Sequence[Entry], mode: str = "auto", file: TextIO | None = None
 ) -> Iterator[Show]:
-    """What :func:`dpl_jax.sweep.watch.watch` tells of every change.
+    """What :func:`dpl_jax.studies.sweep.watch.watch` tells of every change.
 
     Args:
       entries: all cells.

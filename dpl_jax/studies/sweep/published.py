@@ -11,7 +11,7 @@ from typing import Any
 from dpl_jax.files.json import read_json
 
 FILE = Path(__file__).with_name("published.json")
-AVERAGE = "average"  # over the eleven datasets of dpl_jax.sweep.grid.PAPER
+AVERAGE = "average"  # over the eleven datasets of dpl_jax.studies.sweep.grid.PAPER
 NO_SHOTS = "0"  # of zero-shot CLIP
 
 

@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from dpl_jax.demo import METHODS
 from dpl_jax.files.json import read_json, write_json, write_text
-from dpl_jax.protocols.record import describe_runs, interval, over_seeds, percent, spread_cells
+from dpl_jax.studies.demo import METHODS
+from dpl_jax.studies.protocols.record import (
+    describe_runs,
+    interval,
+    over_seeds,
+    percent,
+    spread_cells,
+)
+from dpl_jax.studies.sweep.grid import PAPER
+from dpl_jax.studies.sweep.published import AVERAGE, about, published
+from dpl_jax.studies.sweep.watch import Entry
 from dpl_jax.summary.table import Cell, csv_table, markdown_table
-from dpl_jax.sweep.grid import PAPER
-from dpl_jax.sweep.published import AVERAGE, about, published
-from dpl_jax.sweep.watch import Entry
 
 COLUMNS = ("dataset", "shots", "seeds", "zero-shot %", "DPL %", "std", "95 % interval")
 FURTHER = ("dataset", "shots", "method", "source", "accuracy %")

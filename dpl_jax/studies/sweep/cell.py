@@ -1,7 +1,7 @@
 """One cell of a sweep: a search, a training and an evaluation, as a job that can be stopped.
 
-``python -m dpl_jax.sweep.cell PLAN INDEX`` is what the jobs of a sweep run; on Slurm with a third
-word, after which an interrupted one goes back to the queue.
+``python -m dpl_jax.studies.sweep.cell PLAN INDEX`` is what the jobs of a sweep run; on Slurm with a
+third word, after which an interrupted one goes back to the queue.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ml_collections import ConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import DplError, Interrupted
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.reuse import evaluate_once, search_once, train_once
 from dpl_jax.runs.folder import check_same_config
 from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runtime.compilation import use_compilation_cache
 from dpl_jax.runtime.signals import end_on_sigterm
-from dpl_jax.sweep.grid import cell_config
-from dpl_jax.sweep.plan import read_plan
+from dpl_jax.studies.finished_stages import evaluate_once, search_once, train_once
+from dpl_jax.studies.sweep.grid import cell_config
+from dpl_jax.studies.sweep.plan import read_plan
 
 OTHER_STAGE = {"search": "train", "train": "search"}  # whose settings may differ
 OUTCOME = "outcome.json"  # in a cell's folder: why the last job ended without finishing the cell

@@ -1,0 +1,1 @@
+"""Studies of many runs: ablations, comparisons, the field's protocols, sweeps, tables."""

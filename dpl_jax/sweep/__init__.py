@@ -1,7 +1,0 @@
-"""Sweeps: the grid of datasets, shots and seeds as jobs of a cluster or of this machine.
-
-A cell of the grid is one search, one training and one evaluation (:mod:`dpl_jax.sweep.cell`).
-:mod:`dpl_jax.sweep.watch` gives those that have not finished to a scheduler
-(:mod:`dpl_jax.sweep.cluster`), and :mod:`dpl_jax.sweep.table` puts the results beside published
-ones.
-"""
