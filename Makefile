@@ -52,7 +52,7 @@ test: $(INSTALLED_DEV)  ## run the tests; PYTEST_ARGS="-k name" picks some
 	$(BIN) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(PYTEST_ARGS)
 
 parity: $(INSTALLED_PARITY)  ## compare with CLIPModel and ONNX Runtime (installs torch and them)
-	$(BIN) -m pytest tests/parity tests/export/test_onnx.py $(PYTEST_ARGS)
+	$(BIN) -m pytest tests/parity tests/inference/export/test_onnx.py $(PYTEST_ARGS)
 
 lint: $(INSTALLED_DEV)  ## check style and formatting
 	$(BIN) -m ruff check .

@@ -4,9 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from dpl_jax import Clip
 
 # Read when JAX, TensorFlow Datasets and the hub client are imported, so set before the tests are;
 # processes that a test starts inherit them.
@@ -63,3 +67,20 @@ def data_root() -> Path:
     if not Path(root).is_dir():
         pytest.skip(f"DPL_DATA_ROOT names no folder: {root}")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP with random weights."""
+    from tests.support.small_clip import random_tensors, small_config, write_clip
+
+    config = small_config()
+    return write_clip(tmp_path_factory.mktemp("clip"), config, random_tensors(config))
+
+
+@pytest.fixture(scope="session")
+def clip(clip_folder: Path) -> "Clip":
+    """The same, loaded."""
+    from dpl_jax import load_clip
+
+    return load_clip(clip_folder)

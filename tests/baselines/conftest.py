@@ -10,7 +10,7 @@ import pytest
 
 from dpl_jax import Clip, load_clip
 from dpl_jax.data.split import Dataset
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
 CONFIG = small_config(text={"num_hidden_layers": 3}, vision={"num_hidden_layers": 4})
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tests.core import naive
+from tests.support import naive
 
 Tensors = Mapping[str, Any]
 

@@ -13,8 +13,7 @@ from dpl_jax.data.class_texts import check_texts, name_remarks
 from dpl_jax.data.load import load_dataset, remarks, tell
 from dpl_jax.data.split import Item, build_dataset
 from dpl_jax.errors import ConfigError, TextTooLongError
-
-ROOT = Path(__file__).parents[2]
+from tests.support.repository import ROOT
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from dpl_jax.train import train
 from dpl_jax.training.inputs import Task
 from dpl_jax.training.loss import loss_and_accuracy
 from dpl_jax.training.steps import create_search_state, search_step
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
 SCALE = {"image": 0.3, "text": 0.3}
 CLASSES = 1000

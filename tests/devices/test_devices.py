@@ -20,8 +20,8 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.runs import checkpoints
 from dpl_jax.runtime.mesh import data_mesh, over_devices
 from dpl_jax.training import memory
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COLLECTIVE = re.compile(r"= (.*?) (all-\w+|collective-\w+|reduce-scatter|ragged-\S+)\(")
 TOLERANCE = 1e-5
 

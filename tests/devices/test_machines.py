@@ -23,9 +23,9 @@ from dpl_jax.files.json import read_json
 from dpl_jax.runs import checkpoints
 from dpl_jax.runtime import processes as machines
 from dpl_jax.search import search
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.repository import ROOT
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS: dict[str, Any] = {
     "search.max_context_length": 2,
     "search.epochs": 8,

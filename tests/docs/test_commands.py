@@ -15,8 +15,9 @@ from sklearn.datasets import load_digits
 
 from dpl_jax.files.json import write_json
 from dpl_jax.runs.config_files import load_config
-from tests.docs.markdown import PAGES, ROOT, commands, prose
+from tests.docs.markdown import PAGES, commands, prose
 from tests.docs.run_command import parse, program, run
+from tests.support.repository import ROOT
 
 # A module that is run here may have been imported before; in a process of its own it never is.
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -25,13 +26,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWa
 NOT_RUN = {
     "pip install": "installs packages",
     "make": "the tasks of the Makefile, which .ci/run runs",
-    "python -m benchmarks": "measures for many minutes; tests/test_soak.py runs some of it",
+    "python -m benchmarks": "measures for many minutes; tests/reliability/test_soak.py runs one",
     "curl": "asks a server that the page has started",
     "tfds build": "downloads, and needs TensorFlow",
 }
 # What takes minutes, or files that are not here, is parsed only.
 PARSED_ONLY = {
-    "launch/sweep.py": "starts many jobs, each a process of its own; tests/sweep/ runs it",
+    "launch/sweep.py": "starts many jobs, each a process of its own; tests/studies/sweep/ runs it",
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
     "launch/serve.py": "serves until it is stopped; tests/serve/ runs it",
     "recipes.pretrain": "minutes; tests/recipes/ runs it",

@@ -27,9 +27,8 @@ from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import read_contents
 from dpl_jax.train import load_supernet
 from tests.exchange.conftest import GOLDEN, stage2_tensors, supernet_tensors
-from tests.results_schema import check_results
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+from tests.support.results_schema import check_results
 
 
 @pytest.fixture(scope="module")

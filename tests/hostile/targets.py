@@ -34,9 +34,9 @@ from dpl_jax.runs.manifest import check_manifest, empty_arrays, make_manifest
 from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.studies.aggregate.records import NoResultsError, read_records
-from tests.core.small_clip import random_tensors, small_config, write_clip
 from tests.hostile.annotation_targets import annotation_targets
 from tests.hostile.target import Target, as_json, in_file
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
 PIXELS = (np.arange(24 * 16 * 3).reshape(24, 16, 3) % 251).astype(np.uint8)
 

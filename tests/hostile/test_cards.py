@@ -17,7 +17,7 @@ from dpl_jax.files.printable import printable
 from dpl_jax.inference.classifier import Classifier
 from dpl_jax.inference.export.card import model_card
 from dpl_jax.summary.table import escape_markdown, markdown_table
-from tests.export.conftest import classifier_with
+from tests.inference.export.conftest import classifier_with
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 PIECES = st.sampled_from(

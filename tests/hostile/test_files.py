@@ -44,7 +44,7 @@ from dpl_jax.runs.links import refuse_links
 from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runs.predictions import load_predictions
 from dpl_jax.studies.aggregate.records import NoResultsError, read_records
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
 PACKAGE = Path(dpl_jax.__file__).parent
 RUNS_CODE = r"\bpickle\.|import pickle|allow_pickle=True|\beval\(|\bexec\(|yaml\.load|torch\.load"

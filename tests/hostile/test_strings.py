@@ -34,7 +34,7 @@ from dpl_jax.runs.metrics import _run_id
 from dpl_jax.serve.app import render_page
 from dpl_jax.studies.sweep.plan import make_jobs_folder
 from dpl_jax.summary.table import escape_markdown
-from tests.export.conftest import classifier_with
+from tests.inference.export.conftest import classifier_with
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 GUARD = re.compile(r"^\|.*\| `(dpl_jax[\w.]+)` \|$", re.MULTILINE)

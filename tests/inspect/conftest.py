@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpl_jax import Clip, load_clip
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
 CONFIG = small_config(text={"num_attention_heads": 4, "eos_token_id": 9, "vocab_size": 10})
 LAYERS, WIDTHS = {"image": 3, "text": 2}, {"image": 24, "text": 16}

@@ -19,8 +19,8 @@ from dpl_jax.inspect.attention_mass import (
     text_attention_mass,
 )
 from dpl_jax.prompts.logits import NO_PROMPTS, discrete, image_features, mixed
-from tests.core import naive
 from tests.inspect.conftest import Case
+from tests.support import naive
 
 KINDS = ["chosen lengths", "supernet"]
 

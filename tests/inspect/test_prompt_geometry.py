@@ -12,8 +12,8 @@ from dpl_jax.inspect.prompt_geometry import (
     nearest_tokens,
     used_rows,
 )
-from tests.core import naive, small_clip
 from tests.inspect.conftest import Case
+from tests.support import naive, small_clip
 
 EMBEDDING = "text_model.embeddings.token_embedding.weight"
 POSITIONS = "text_model.embeddings.position_embedding.weight"

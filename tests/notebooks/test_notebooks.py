@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dpl_jax.runs import checkpoints
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ["inspect_search", "inspect_prompts"]
 SHORT = 'WORKDIR, SHOTS, EPOCHS, SEARCH_EPOCHS, IMAGES = "runs", 2, 2, 2, 2'
 ANSWER = """

@@ -18,8 +18,8 @@ from dpl_jax.prompts.logits import image_features
 from recipes.contrastive import contrastive_loss
 from recipes.tiny import export, train
 from recipes.tiny.assess import assess
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MAX_BYTES = 12e6
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.small_clip import random_tensors, small_config, write_clip
+from tests.support.repository import ROOT
+from tests.support.small_clip import random_tensors, small_config, write_clip
 
-ROOT = Path(__file__).resolve().parents[2]
 Start = Callable[..., int]
 
 

@@ -25,7 +25,7 @@ from dpl_jax.errors import (
 from dpl_jax.evaluate import evaluate
 from dpl_jax.report.page import write_report
 from dpl_jax.search import search
-from tests.test_interrupts import assert_same_run, states
+from tests.reliability.test_interrupts import assert_same_run, states
 
 DISK = 2 << 20  # bytes
 

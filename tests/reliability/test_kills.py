@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.reliability.conftest import Start
-from tests.test_interrupts import assert_same_run
+from tests.reliability.test_interrupts import assert_same_run
 
 KILLS = int(os.environ.get("DPL_KILLS", "20"))
 STEPS = {"search": 4, "train": 5}  # in an epoch

@@ -13,7 +13,7 @@ from dpl_jax.training.optimizers import search_optimizer
 from dpl_jax.training.steps import create_search_state, descend
 from tests.reliability.conftest import Start
 from tests.reliability.test_extension import run
-from tests.test_interrupts import assert_same_run
+from tests.reliability.test_interrupts import assert_same_run
 
 SHORT = {"search.epochs": 1, "train.epochs": 1, "checkpoint.every_steps": 0}
 

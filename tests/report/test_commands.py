@@ -18,8 +18,7 @@ from dpl_jax.report import commands
 from dpl_jax.report.contents import read_contents
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.predictions import load_predictions, save_predictions
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
 
 
 def parse(parts: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any, flags.FlagValues]:

@@ -18,8 +18,8 @@ import pytest
 
 from dpl_jax.inference.classifier import Classifier
 from tests.serve.conftest import HOSTILE
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,

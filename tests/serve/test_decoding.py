@@ -14,8 +14,7 @@ import pytest
 
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.serve.decoding import Decoders
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
 
 
 def encoded(image: PIL.Image.Image, kind: str = "PNG") -> bytes:
