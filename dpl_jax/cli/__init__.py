@@ -1,6 +1,6 @@
 """Command lines: flags, config files, errors in one clear line."""
 
-from dpl_jax.cli.main import (
+from dpl_jax.cli.flags import (
     apply_settings,
     choose_workdir,
     define_changes,
@@ -8,10 +8,9 @@ from dpl_jax.cli.main import (
     define_machines,
     define_workdir,
     need,
-    run,
     said_fields,
-    tell_report,
 )
+from dpl_jax.cli.main import run, tell_report
 
 __all__ = [
     "apply_settings",

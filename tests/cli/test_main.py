@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from dpl_jax import cli
+from dpl_jax.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def own_flags(monkeypatch) -> Iterator[flags.FlagValues]:
 )
 def test_bare_arguments_and_flags_may_stand_in_any_order(own_flags, arguments):
     others = None if arguments.startswith("--run") else "images"
-    cli._parse(["program", *arguments.split()], others and "run", others)
+    main._parse(["program", *arguments.split()], others and "run", others)
     values = {name: own_flags[name].value for name in ("run", "images", "top_k", "quick")}
     assert values == {"run": "RUN", "images": ["a", "b"], "top_k": 2, "quick": True}
 
@@ -50,7 +50,7 @@ def test_bare_arguments_and_flags_may_stand_in_any_order(own_flags, arguments):
 )
 def test_an_argument_that_no_flag_takes_is_told(arguments, others, extra):
     with pytest.raises(SystemExit, match=f"'{extra}' is no flag"):
-        cli._parse(["program", *arguments.split()], "run", others)
+        main._parse(["program", *arguments.split()], "run", others)
 
 
 def test_warnings_are_plain_lines_that_do_nothing_to_the_terminal(tmp_path: Path) -> None:

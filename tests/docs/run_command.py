@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from absl import flags
 from ml_collections import ConfigDict
 
-from dpl_jax import cli
+from dpl_jax.cli import main
 from dpl_jax.config import check_config
 from tests.docs.markdown import ROOT
 
@@ -54,7 +54,7 @@ def parse(name: str, arguments: Sequence[str], monkeypatch) -> ConfigDict | None
         parsed.append(config)
 
     with monkeypatch.context() as patched:
-        patched.setattr(cli, "_call", instead_of_running)
+        patched.setattr(main, "_call", instead_of_running)
         run(name, arguments)
     return parsed[0] if parsed else None
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dpl_jax import cli
+from dpl_jax.cli.main import _Printable
 from dpl_jax.files.printable import never_fail_to_print, printable
 from dpl_jax.summary.plots import save_plot
 from dpl_jax.summary.table import markdown_table, print_table, text_table
@@ -39,7 +39,7 @@ def test_no_tag_gets_through_a_markdown_table():
 
 def test_no_command_to_the_terminal_gets_through_a_warning():
     record = logging.LogRecord("a", logging.WARNING, "b", 1, "%s\nnext", (HOSTILE,), None)
-    shown = cli._Printable("%(message)s").format(record)
+    shown = _Printable("%(message)s").format(record)
     assert shown == printable(HOSTILE) + "\nnext"
 
 

@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import caltech101, digits, folder
-from dpl_jax import cli
+from dpl_jax.cli.flags import ConfigFiles
 from dpl_jax.files.json import read_json, to_json, write_json
 from dpl_jax.report import commands
 from dpl_jax.report.contents import read_contents
@@ -26,7 +26,7 @@ def parse(parts: list[str], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Any, 
     monkeypatch.chdir(ROOT)
     values = flags.FlagValues()
     holder = config_flags.DEFINE_config_file("config", flag_values=values, lock_config=True)
-    values["config"].parser = cli._ConfigFiles()
+    values["config"].parser = ConfigFiles()
     for name in ("lengths", "search", "run", "split", "workdir"):
         flags.DEFINE_string(name, None, "", flag_values=values)
     python, launcher, *arguments = shlex.split(" ".join(parts))

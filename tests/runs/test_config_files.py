@@ -4,8 +4,10 @@ import sys
 
 import pytest
 from absl import flags
+from ml_collections import config_flags
 
 from dpl_jax import cli
+from dpl_jax.cli import main
 from dpl_jax.errors import ConfigError
 from dpl_jax.runs.config_files import find_config, load_config
 from tests.support.repository import ROOT
@@ -53,14 +55,14 @@ def test_a_file_without_a_config_is_refused(tmp_path):
 def parse(monkeypatch, default, *arguments):
     """What a launcher with --config sees."""
     values = flags.FlagValues()
-    monkeypatch.setattr(cli.flags, "FLAGS", values)
-    define = cli.config_flags.DEFINE_config_file
+    monkeypatch.setattr(flags, "FLAGS", values)
+    define = config_flags.DEFINE_config_file
     monkeypatch.setattr(
-        cli.config_flags, "DEFINE_config_file", lambda *a, **k: define(*a, flag_values=values, **k)
+        config_flags, "DEFINE_config_file", lambda *a, **k: define(*a, flag_values=values, **k)
     )
     monkeypatch.setattr(sys, "argv", ["launcher", *arguments])
     holder = cli.define_config(default)
-    cli._parse(sys.argv)
+    main._parse(sys.argv)
     return holder.value
 
 

@@ -215,8 +215,8 @@ def test_a_training_records_the_settings_its_search_had(
 
 def test_a_supernet_of_another_clip_is_refused(tmp_path: Path) -> None:
     from dpl_jax.clip.model import load_clip
-    from dpl_jax.train import _check_same_clip
+    from dpl_jax.training.start import check_same_clip
 
     write_json(tmp_path / "results.json", {"clip": {"path": "theirs", "sha256": "f" * 64}})
     with pytest.raises(DplError, match=r"theirs \(.*ffff.*clip\.path"):
-        _check_same_clip(tmp_path, load_clip("tiny"))
+        check_same_clip(tmp_path, load_clip("tiny"))

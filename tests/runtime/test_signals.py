@@ -13,6 +13,7 @@ import pytest
 from absl import flags
 
 from dpl_jax import cli
+from dpl_jax.cli import main
 from dpl_jax.errors import Interrupted
 from dpl_jax.runtime.signals import stop_signals
 from tests.support.repository import ROOT
@@ -105,7 +106,7 @@ def test_the_last_line_names_the_folder_of_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     workdir_flag["workdir"].value = given
-    with pytest.raises(SystemExit) as ended, cli._one_message():
+    with pytest.raises(SystemExit) as ended, main._one_message():
         raise Interrupted("Stopped.", workdir=Path("RUN"), exit_code=75)
     assert ended.value.code == 75
     goes_on = f"Stopped. The same command with --workdir={told} goes on from there.\n"
@@ -116,7 +117,7 @@ def test_a_command_with_a_folder_of_its_own_tells_that_one(
     workdir_flag: flags.FlagValues, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.choose_workdir("runs/demo-1") == Path("runs/demo-1")
-    with pytest.raises(SystemExit), cli._one_message():
+    with pytest.raises(SystemExit), main._one_message():
         raise Interrupted("Stopped.", workdir=Path("runs/demo-1/search"), exit_code=75)
     assert "--workdir=runs/demo-1 goes on" in capsys.readouterr().err
     workdir_flag["workdir"].value = "GIVEN"
@@ -124,7 +125,7 @@ def test_a_command_with_a_folder_of_its_own_tells_that_one(
 
 
 def test_ctrl_c_outside_the_training_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, cli._one_message():
+    with pytest.raises(SystemExit) as ended, main._one_message():
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert capsys.readouterr().err == "Interrupted. What was saved before is whole.\n"
@@ -134,9 +135,9 @@ def test_ctrl_c_outside_the_training_is_one_line(capsys: pytest.CaptureFixture[s
 def test_sigterm_outside_the_training_ends_a_command_with_75(when: str) -> None:
     early = when.startswith("before")
     code = (
-        "import sys, time\nfrom dpl_jax import cli\n"
+        "import sys, time\nfrom dpl_jax import cli\nfrom dpl_jax.cli import main\n"
         "def wait():\n    print('ready', flush=True)\n    time.sleep(600)\n"
-        + ("cli.use_compilation_cache = wait\n" if early else "")
+        + ("main.use_compilation_cache = wait\n" if early else "")
         + "cli.run(wait)\n"
     )
     with subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from dpl_jax.cli.main import apply_settings
+from dpl_jax.cli.flags import apply_settings
 from dpl_jax.config import check_config
 from dpl_jax.data.coop.layouts import LAYOUTS
 from dpl_jax.errors import ConfigError
