@@ -18,7 +18,7 @@ from tests.docs.markdown import ROOT
 ENVIRONMENT = re.compile("[A-Z_]+=")
 MODULES = (
     "dpl_jax.data",
-    "dpl_jax.runs.results",
+    "dpl_jax.results",
     "recipes.assess",
     "recipes.export",
     "recipes.pretrain",
