@@ -22,7 +22,7 @@ from benchmarks.ablation import run_stage
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
 from dpl_jax.evaluate import predict
 from dpl_jax.members.groups import group_members, use_all_cores
-from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import train_stage
 from dpl_jax.members.states import Member, member_params
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
@@ -65,27 +65,27 @@ def variance_parts(values: np.ndarray) -> Variance:
     )
 
 
-def accuracies(config: ConfigDict, pool: Pool, lengths: list[Lengths]) -> np.ndarray:
+def accuracies(config: ConfigDict, bank: SeedBank, lengths: list[Lengths]) -> np.ndarray:
     """Test accuracy (configurations, seeds) in percent, all trained as members."""
-    members = [Configured(number, seed) for number in range(len(lengths)) for seed in pool.samples]
+    members = [Configured(number, seed) for number in range(len(lengths)) for seed in bank.samples]
     own = {member: lengths[member.configuration] for member in members}
-    size, mesh = group_members(config, pool, [Member(config.search.max_context_length, 1)] * 64)
+    size, mesh = group_members(config, bank, [Member(config.search.max_context_length, 1)] * 64)
     found: dict[Configured, float] = {}
     for first in range(0, len(members), size):
         group = members[first : first + size]
         group += [group[-1]] * (size - len(group))
-        states = run_stage(train_stage(config, pool, mesh, own, group))
+        states = run_stage(train_stage(config, bank, mesh, own, group))
         prompts = {
             member: discrete(params["prompts"], own[member])
             for member, params in zip(group, member_params(states), strict=True)
         }
-        found |= _test(config, pool, prompts)
+        found |= _test(config, bank, prompts)
         print(f"{min(first + size, len(members))} of {len(members)} trained", flush=True)
     return np.reshape([found[member] for member in members], (len(lengths), -1))
 
 
-def _test(config: ConfigDict, pool: Pool, prompts: dict[Configured, Any]) -> dict[Any, float]:
-    inputs = pool.inputs
+def _test(config: ConfigDict, bank: SeedBank, prompts: dict[Configured, Any]) -> dict[Any, float]:
+    inputs = bank.inputs
     named = {str(member): each for member, each in prompts.items()}
     predicted = predict(inputs.clip, inputs.sampled, inputs.sampled.test, named, config)
     return {
@@ -105,14 +105,14 @@ def main() -> None:
     use_all_cores()
     config = load_config(arguments.config)
     config.progress = "off"
-    pool = load_pool(config, range(1, arguments.seeds + 1), hold_out=False)
-    clip, longest = pool.inputs.clip.config, config.search.max_context_length
+    bank = load_seed_bank(config, range(1, arguments.seeds + 1), hold_out=False)
+    clip, longest = bank.inputs.clip.sizes, config.search.max_context_length
     lengths = [
         random_lengths(clip.layers, longest, arguments.tokens, number)
         for number in range(arguments.configurations)
     ]
     uniform = uniform_lengths(clip, round(arguments.tokens / sum(clip.layers.values())))
-    values = accuracies(config, pool, [*lengths, uniform])
+    values = accuracies(config, bank, [*lengths, uniform])
     parts = variance_parts(values[:-1])
     means = values[:-1].mean(axis=1)
     rows = [

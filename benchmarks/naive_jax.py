@@ -32,7 +32,7 @@ def naive_search_step(
     train_batch: Batch,
     val_batch: Batch,
     *,
-    config: ClipConfig,
+    sizes: ClipConfig,
     search: Any,
     steps_per_epoch: int,
 ) -> tuple[Tree, Any]:
@@ -45,8 +45,8 @@ def naive_search_step(
       input_ids: (C, 77).
       train_batch: images (B, H, W, 3) and labels (B,).
       val_batch: likewise.
-      config: sizes of the CLIP.
-      search: ``config.search``.
+      sizes: sizes of the CLIP.
+      search: ``sizes.search``.
       steps_per_epoch: for the schedule.
     """
     optimizer = search_optimizer(search, steps_per_epoch)
@@ -55,7 +55,7 @@ def naive_search_step(
         images, labels = batch
 
         def loss(values: Tree) -> jax.Array:
-            logits = naive_logits(clip, config, images, input_ids, params | {group: values})
+            logits = naive_logits(clip, sizes, images, input_ids, params | {group: values})
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         return half_step(optimizer, params, state, group, jax.grad(loss)(params[group]))
@@ -65,36 +65,36 @@ def naive_search_step(
 
 
 def naive_logits(
-    clip: Tree, config: ClipConfig, images: jax.Array, input_ids: jax.Array, params: Tree
+    clip: Tree, sizes: ClipConfig, images: jax.Array, input_ids: jax.Array, params: Tree
 ) -> jax.Array:
     """Logits (B, C) of the supernet."""
     prompts, alphas = params["prompts"], params["alphas"]
-    image = _image_features(clip["image"], config, images, prompts["image"], alphas["image"])
-    text = _text_features(clip["text"], config, input_ids, prompts["text"], alphas["text"])
+    image = _image_features(clip["image"], sizes, images, prompts["image"], alphas["image"])
+    text = _text_features(clip["text"], sizes, input_ids, prompts["text"], alphas["text"])
     return class_logits(image, text, clip["logit_scale"])
 
 
 def _image_features(
-    params: Tree, config: ClipConfig, images: jax.Array, prompts: jax.Array, alphas: jax.Array
+    params: Tree, sizes: ClipConfig, images: jax.Array, prompts: jax.Array, alphas: jax.Array
 ) -> jax.Array:
-    x = to_patches(images, config.vision.patch_size) @ params["patch_embedding"]["kernel"]
+    x = to_patches(images, sizes.vision.patch_size) @ params["patch_embedding"]["kernel"]
     first = jnp.broadcast_to(params["class_embedding"], (len(x), 1, x.shape[-1]))
     x = jnp.concatenate([first, x], axis=1) + params["position_embedding"]  # (B, S, D)
-    x = _norm(params["pre_layernorm"], config.vision, x)
-    x = _layers(params["encoder"]["layers"], config.vision, x, prompts, alphas, None)
-    x = _norm(params["post_layernorm"], config.vision, x[:, 0])
+    x = _norm(params["pre_layernorm"], sizes.vision, x)
+    x = _layers(params["encoder"]["layers"], sizes.vision, x, prompts, alphas, None)
+    x = _norm(params["post_layernorm"], sizes.vision, x[:, 0])
     return x @ params["projection"]["kernel"]
 
 
 def _text_features(
-    params: Tree, config: ClipConfig, input_ids: jax.Array, prompts: jax.Array, alphas: jax.Array
+    params: Tree, sizes: ClipConfig, input_ids: jax.Array, prompts: jax.Array, alphas: jax.Array
 ) -> jax.Array:
     x = params["token_embedding"]["embedding"][input_ids]  # (C, 77, D)
     x = x + params["position_embedding"][: x.shape[1]]
     mask = causal_mask(x.shape[1])
-    x = _layers(params["encoder"]["layers"], config.text, x, prompts, alphas, mask)
-    x = x[jnp.arange(len(x)), end_positions(input_ids, config.text)]
-    return _norm(params["final_layer_norm"], config.text, x) @ params["projection"]["kernel"]
+    x = _layers(params["encoder"]["layers"], sizes.text, x, prompts, alphas, mask)
+    x = x[jnp.arange(len(x)), end_positions(input_ids, sizes.text)]
+    return _norm(params["final_layer_norm"], sizes.text, x) @ params["projection"]["kernel"]
 
 
 def _layers(

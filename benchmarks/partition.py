@@ -29,15 +29,15 @@ class DeviceCost(NamedTuple):
     memory: float
 
 
-def device_cost(config: ClipConfig, devices: int, classes: int, batch: int) -> DeviceCost:
+def device_cost(sizes: ClipConfig, devices: int, classes: int, batch: int) -> DeviceCost:
     """Compiles a search step for so many devices; nothing is run.
 
     Raises:
       ConfigError: when there are fewer devices.
     """
     mesh = data_mesh(devices)
-    params = abstract_params(config)
-    problem = make_problem(config, classes=classes, longest=2, batch=batch, params=params)
+    params = abstract_params(sizes)
+    problem = make_problem(sizes, classes=classes, longest=2, batch=batch, params=params)
     state = jax.eval_shape(problem.search_state)
     clip = problem.clip.replace(mesh=mesh)
     step = functools.partial(search_step, search=problem.search, steps_per_epoch=STEPS_PER_EPOCH)

@@ -76,7 +76,7 @@ class Problem(NamedTuple):
     def search_state(self) -> State:
         """The state before the first step of a search."""
         prompts, alphas = init_supernet(
-            self.clip.config, self.search.max_context_length, 1, self.search.prompt_scale
+            self.clip.sizes, self.search.max_context_length, 1, self.search.prompt_scale
         )
         params = {"prompts": prompts, "alphas": alphas}
         return create_search_state(params, self.search, STEPS_PER_EPOCH, seed=1)
@@ -87,14 +87,14 @@ class Problem(NamedTuple):
         longest = self.search.max_context_length
         lengths = {}
         for tower in TOWERS:
-            lengths[tower] = random.integers(0, longest + 1, self.clip.config.layers[tower])
+            lengths[tower] = random.integers(0, longest + 1, self.clip.sizes.layers[tower])
             lengths[tower][0] = longest
-        prompts = init_discrete(self.clip.config, lengths, 1, self.train.prompt_scale)
+        prompts = init_discrete(self.clip.sizes, lengths, 1, self.train.prompt_scale)
         return create_train_state(prompts, lengths, self.train, STEPS_PER_EPOCH, seed=1)
 
 
 def make_problem(
-    config: ClipConfig,
+    sizes: ClipConfig,
     *,
     classes: int = 100,
     longest: int = 6,
@@ -105,7 +105,7 @@ def make_problem(
     """A search on ``classes`` classes with T = ``longest`` and a batch of ``batch`` images.
 
     Args:
-      config: sizes of the CLIP.
+      sizes: sizes of the CLIP.
       classes: C.
       longest: T.
       batch: B, of the train and of the validation batch.
@@ -117,22 +117,22 @@ def make_problem(
     settings.search.prompt_scale.update({"image": 0.02, "text": 0.02})
     # What a class or a step costs does not depend on the numbers, as long as they are finite.
     clip = Clip(
-        params=random_params(config) if params is None else params,
-        config=config,
+        params=random_params(sizes) if params is None else params,
+        sizes=sizes,
         dtype=dtype,
-        tokenizer=Tokenizer("", config.text.max_position_embeddings),
-        preprocessing=Preprocessing(config.vision.image_size, config.vision.image_size),
+        tokenizer=Tokenizer("", sizes.text.max_position_embeddings),
+        preprocessing=Preprocessing(sizes.vision.image_size, sizes.vision.image_size),
         source="random weights",
         folder="",
     )
-    input_ids = class_ids(classes, config.text.max_position_embeddings)
-    texts = prepare_texts(input_ids, config.text)
-    side = config.vision.image_size
+    input_ids = class_ids(classes, sizes.text.max_position_embeddings)
+    texts = prepare_texts(input_ids, sizes.text)
+    side = sizes.vision.image_size
     task = Task(
         train=None,
         val=None,
         texts=texts,
-        teacher_texts=jnp.zeros((classes, config.projection_dim)),
+        teacher_texts=jnp.zeros((classes, sizes.projection_dim)),
         preprocessing=Preprocessing(side, side),
     )
     batches = random_batch(1, batch, side, classes), random_batch(2, batch, side, classes)
@@ -152,7 +152,7 @@ def class_ids(classes: int, length: int) -> np.ndarray:
     return ids
 
 
-def random_params(config: ClipConfig) -> Any:
+def random_params(sizes: ClipConfig) -> Any:
     """Random weights with CLIP's scale; those of a norm are 1 and biases small."""
     random = np.random.default_rng(0)
 
@@ -160,7 +160,7 @@ def random_params(config: ClipConfig) -> Any:
         values = 0.02 * random.standard_normal(leaf.shape, np.float32)
         return jnp.asarray(values + (path[-1].key == "scale"), jnp.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, abstract_params(config))
+    return jax.tree_util.tree_map_with_path(draw, abstract_params(sizes))
 
 
 def random_batch(seed: int, batch: int, side: int, classes: int) -> Batch:

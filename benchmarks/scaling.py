@@ -65,27 +65,27 @@ def main() -> None:
             replace_part(PAGE, name, _markdown(tables))
 
 
-def partition_tables(config: ClipConfig, devices: Sequence[int]) -> list[Table]:
+def partition_tables(sizes: ClipConfig, devices: Sequence[int]) -> list[Table]:
     """Strong scaling, the same step on more devices, and weak, as much for each device."""
-    one = device_cost(config, 1, *STRONG)
-    each = device_cost(config, 1, *WEAK)
+    one = device_cost(sizes, 1, *STRONG)
+    each = device_cost(sizes, 1, *WEAK)
     columns = ("devices", "classes", "batch", "FLOP", "bytes moved", "bytes held")
     strong: list[tuple[Cell, ...]] = []
     weak: list[tuple[Cell, ...]] = []
     for n in devices:
         ideal = DeviceCost(*(value / n for value in one))
-        strong.append((n, *STRONG, *_ratios(device_cost(config, n, *STRONG), ideal)))
+        strong.append((n, *STRONG, *_ratios(device_cost(sizes, n, *STRONG), ideal)))
         sizes = WEAK[0] * n, WEAK[1] * n
-        weak.append((n, *sizes, *_ratios(device_cost(config, n, *sizes), each)))
+        weak.append((n, *sizes, *_ratios(device_cost(sizes, n, *sizes), each)))
     return [
         ("Strong scaling: one device's part / (one device's whole / n)", columns, strong),
         ("Weak scaling: one device's part / what one device alone has", columns, weak),
     ]
 
 
-def model_table(config: ClipConfig, dtype: str) -> Table:
+def model_table(sizes: ClipConfig, dtype: str) -> Table:
     """Expected milliseconds of a search step on each layout, and where each one's limit lies."""
-    step = expected_step(config, dtype)
+    step = expected_step(sizes, dtype)
     rows: list[tuple[Cell, ...]] = []
     for classes in CLASSES:
         for batch in BATCHES:
@@ -95,26 +95,26 @@ def model_table(config: ClipConfig, dtype: str) -> Table:
     return title, ("classes", "batch", *(layout.name for layout in LAYOUTS)), rows
 
 
-def expected_step(config: ClipConfig, dtype: str) -> functools.partial[Terms]:
+def expected_step(sizes: ClipConfig, dtype: str) -> functools.partial[Terms]:
     """The model's function of (batch, classes, layout) for a CLIP of these sizes."""
-    problem = make_problem(config, longest=LONGEST, dtype=dtype, params=abstract_params(config))
-    operations, traffic = traced_costs(config, dtype)
+    problem = make_problem(sizes, longest=LONGEST, dtype=dtype, params=abstract_params(sizes))
+    operations, traffic = traced_costs(sizes, dtype)
     return functools.partial(_expected, problem, operations, traffic)
 
 
-def traced_costs(config: ClipConfig, dtype: str) -> tuple[Cost, Cost]:
+def traced_costs(sizes: ClipConfig, dtype: str) -> tuple[Cost, Cost]:
     """Operations and bytes of the matrix products of our search step, as they grow."""
     flops: dict[tuple[int, int], float] = {}
     moved: dict[tuple[int, int], float] = {}
     for b, c in TRACED:
-        flops[b, c], moved[b, c] = step_costs(config, dtype, b, c)
+        flops[b, c], moved[b, c] = step_costs(sizes, dtype, b, c)
     return fit_cost(flops), fit_cost(moved)
 
 
-def step_costs(config: ClipConfig, dtype: str, batch: int, classes: int) -> tuple[int, int]:
+def step_costs(sizes: ClipConfig, dtype: str, batch: int, classes: int) -> tuple[int, int]:
     """:func:`matmul_costs` of a search step on one device."""
     sizes = {"classes": classes, "longest": LONGEST, "batch": batch}
-    problem = make_problem(config, **sizes, dtype=dtype, params=abstract_params(config))
+    problem = make_problem(sizes, **sizes, dtype=dtype, params=abstract_params(sizes))
     step = functools.partial(search_step, search=problem.search, steps_per_epoch=STEPS_PER_EPOCH)
     state = jax.eval_shape(problem.search_state)
     return matmul_costs(step, state, problem.clip, problem.task, *problem.batches)
@@ -126,7 +126,7 @@ def exchanged_numbers(problem: Problem) -> Exchanged:
     sizes = {
         name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in params.items()
     }
-    return Exchanged(problem.clip.config.projection_dim, sizes["prompts"], sizes["alphas"])
+    return Exchanged(problem.clip.sizes.projection_dim, sizes["prompts"], sizes["alphas"])
 
 
 def _expected(
@@ -136,7 +136,7 @@ def _expected(
     return step_terms(
         on_one_gpu(operations, plan, batch, classes, gpus),
         on_one_gpu(traffic, plan, batch, classes, gpus),
-        launch_seconds(problem.clip.config, plan),
+        launch_seconds(problem.clip.sizes, plan),
         communication_seconds(exchanged_numbers(problem), batch, classes, layout),
         problem.clip.dtype,
     )
@@ -148,7 +148,7 @@ def _plan(problem: Problem, batch: int, classes: int, gpus: int) -> Plan:
     sizes = step_sizes(problem.texts, problem.config)._replace(images=images, classes=classes)
     weights = sum(4 * leaf.size for leaf in jax.tree.leaves(problem.clip.params))
     candidates = plans(classes, problem.config.memory)
-    return choose_plan(problem.clip.config, sizes, int(JAX_SHARE * MEMORY) - weights, candidates)
+    return choose_plan(problem.clip.sizes, sizes, int(JAX_SHARE * MEMORY) - weights, candidates)
 
 
 def _ratios(found: DeviceCost, ideal: DeviceCost) -> list[float]:

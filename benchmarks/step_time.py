@@ -128,7 +128,7 @@ def on_one_gpu(cost: Cost, plan: Plan, images: int, classes: int, gpus: int) -> 
     return towers + text * cost.text * -(-classes // gpus) + cost.pair * images * classes
 
 
-def launch_seconds(config: ClipConfig, plan: Plan) -> float:
+def launch_seconds(sizes: ClipConfig, plan: Plan) -> float:
     """The least time that the layers' kernels take, be they ever so small.
 
     The text tower passes through its layers twice: for the common prefix, and for what follows.
@@ -136,8 +136,8 @@ def launch_seconds(config: ClipConfig, plan: Plan) -> float:
     once = KERNELS_FORWARD + KERNELS_BACKWARD
     image = once + KERNELS_FORWARD * plan.remat
     text = once + KERNELS_FORWARD * (plan.remat or plan.class_chunks > 1)
-    kernels = image * config.vision.num_hidden_layers
-    kernels += text * 2 * plan.class_chunks * config.text.num_hidden_layers
+    kernels = image * sizes.vision.num_hidden_layers
+    kernels += text * 2 * plan.class_chunks * sizes.text.num_hidden_layers
     return HALF_STEPS * kernels * KERNEL_SECONDS
 
 

@@ -134,7 +134,7 @@ def naive_run(problem: Problem) -> Run:
         problem.clip.params,
         problem.input_ids,
         *problem.batches,
-        config=problem.clip.config,
+        config=problem.clip.sizes,
         search=problem.search,
         steps_per_epoch=STEPS_PER_EPOCH,
     )
@@ -158,7 +158,7 @@ def torch_run(problem: Problem) -> Run | None:
     if device == "cuda" and not torch.cuda.is_available():
         return None
     search = TorchSearch(
-        problem.clip.config,
+        problem.clip.sizes,
         problem.input_ids,
         problem.batches,
         problem.search.max_context_length,

@@ -73,9 +73,9 @@ class Tower(nn.Module):
 class ImageTower(Tower):
     """CLIP's vision transformer."""
 
-    def __init__(self, config: ClipConfig, longest: int) -> None:
-        vision = config.vision
-        super().__init__(vision, vision.grid**2 + 1, config.projection_dim, longest)
+    def __init__(self, sizes: ClipConfig, longest: int) -> None:
+        vision = sizes.vision
+        super().__init__(vision, vision.grid**2 + 1, sizes.projection_dim, longest)
         self.patches = nn.Conv2d(
             3, vision.hidden_size, vision.patch_size, stride=vision.patch_size, bias=False
         )
@@ -93,9 +93,9 @@ class ImageTower(Tower):
 class TextTower(Tower):
     """CLIP's causal text transformer."""
 
-    def __init__(self, config: ClipConfig, longest: int) -> None:
-        text = config.text
-        super().__init__(text, text.max_position_embeddings, config.projection_dim, longest)
+    def __init__(self, sizes: ClipConfig, longest: int) -> None:
+        text = sizes.text
+        super().__init__(text, text.max_position_embeddings, sizes.projection_dim, longest)
         self.embedding = nn.Embedding(text.vocab_size, text.hidden_size)
 
     def forward(self, input_ids: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
@@ -111,7 +111,7 @@ class TorchSearch:
 
     def __init__(
         self,
-        config: ClipConfig,
+        sizes: ClipConfig,
         input_ids: np.ndarray,
         batches: tuple[Any, Any],
         longest: int,
@@ -122,8 +122,8 @@ class TorchSearch:
         """Batches are those of :mod:`benchmarks.problem`: a train and a validation one."""
         torch.manual_seed(0)
         self.precision = torch.autocast(device, torch.bfloat16, enabled=bfloat16)
-        self.image = ImageTower(config, longest).to(device)
-        self.text = TextTower(config, longest).to(device)
+        self.image = ImageTower(sizes, longest).to(device)
+        self.text = TextTower(sizes, longest).to(device)
         modules = nn.ModuleList([self.image, self.text]).requires_grad_(False)
         layers = [*self.image.layers, *self.text.layers]
         alphas = [layer.alpha.requires_grad_(True) for layer in layers]
@@ -134,7 +134,7 @@ class TorchSearch:
             "prompts": torch.optim.SGD(prompts, lr=3.5e-3, momentum=0.9, weight_decay=5e-4),
         }
         self.input_ids = torch.as_tensor(input_ids, dtype=torch.long, device=device)
-        ends = end_positions(input_ids, config.text)
+        ends = end_positions(input_ids, sizes.text)
         self.ends = torch.as_tensor(np.asarray(ends), dtype=torch.long, device=device)
         self.train_batch, self.val_batch = (_to_torch(batch, device) for batch in batches)
 

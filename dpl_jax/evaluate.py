@@ -173,12 +173,12 @@ def _learned(tree: Mapping[str, Any], clip: Clip, run: Path) -> dict[str, Any]:
     """
     try:
         params = dict(tree["params"])
-        check_prompts(params["prompts"], clip.config)
+        check_prompts(params["prompts"], clip.sizes)
         if "alphas" in params:
-            check_alphas(params["alphas"], clip.config)
+            check_alphas(params["alphas"], clip.sizes)
         else:
             params["lengths"] = tree["lengths"]
-            check_prompt_lengths(params["lengths"], params["prompts"], clip.config)
+            check_prompt_lengths(params["lengths"], params["prompts"], clip.sizes)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The newest checkpoint of {run} holds no prompts for {clip.source} ({error})."

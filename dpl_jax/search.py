@@ -77,7 +77,7 @@ def search_stage(config: ConfigDict, inputs: Inputs) -> Stage:
 
     def start() -> State:
         scale = settings.prompt_scale
-        prompts, alphas = init_supernet(clip.config, settings.max_context_length, seed, scale)
+        prompts, alphas = init_supernet(clip.sizes, settings.max_context_length, seed, scale)
         params = {"prompts": prompts, "alphas": alphas}
         return replicate(create_search_state(params, settings, steps, seed), clip.mesh)
 

@@ -56,7 +56,7 @@ def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = N
     config = with_absolute_paths(config)
     config = config if searched is None else with_search_of(config, searched)
     inputs = load_inputs(config, hold_out=False, runs=[workdir, lengths_file.parent])
-    lengths = read_lengths(lengths_file, inputs.clip.config)
+    lengths = read_lengths(lengths_file, inputs.clip.sizes)
     supernet = load_supernet(lengths_file.parent) if needs_supernet(config) else None
     if supernet is not None:
         check_same_clip(lengths_file.parent, inputs.clip)
@@ -97,7 +97,7 @@ def train_stage(
         if supernet is not None and settings.final == "mixture":
             state = create_mixture_state(supernet, settings, steps, config.seed)
         else:
-            prompts = start_prompts(settings, clip.config, lengths, supernet, config.seed)
+            prompts = start_prompts(settings, clip.sizes, lengths, supernet, config.seed)
             state = create_train_state(prompts, lengths, settings, steps, config.seed)
         return replicate(state, clip.mesh)
 

@@ -7,7 +7,7 @@ python launch/compare.py --config=configs/digits.py --config.compare.methods=coo
 from dpl_jax import cli
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import use_all_cores
-from dpl_jax.studies.comparison.contest import compare
+from dpl_jax.studies.comparison.compare import compare
 from dpl_jax.studies.comparison.report import table
 from dpl_jax.studies.comparison.stability import stability_table
 from dpl_jax.summary.table import print_table

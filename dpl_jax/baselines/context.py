@@ -38,8 +38,8 @@ def random_context(clip: Clip, dataset: Dataset, tokens: int) -> ContextTexts:
     """
     names = prompts_for(dataset.classnames, "{}.")
     ids = clip.tokenize(names)  # (C, S)
-    lengths = tokens + 1 + end_positions(ids, clip.config.text)  # (C,)
-    room = clip.config.text.max_position_embeddings
+    lengths = tokens + 1 + end_positions(ids, clip.sizes.text)  # (C,)
+    room = clip.sizes.text.max_position_embeddings
     if lengths.max() > room:
         raise TextTooLongError(
             f'The text "{names[lengths.argmax()]}" behind {tokens} learned tokens has '
@@ -107,5 +107,5 @@ def word_embeddings(clip: Clip, words: jax.Array) -> jax.Array:
 
 def _whole_texts(ids: np.ndarray, clip: Clip) -> Texts:
     """Cut to the longest text; a prefix would lie in front of the learned tokens."""
-    end = end_positions(ids, clip.config.text)  # (C,)
+    end = end_positions(ids, clip.sizes.text)  # (C,)
     return Texts(jnp.asarray(ids[:, : end.max() + 1]), jnp.asarray(end))

@@ -60,7 +60,7 @@ class CoOp(Method):
         if inputs.words is not None:
             words = word_embeddings(clip, inputs.words)  # (M, D)
             return {"text": jnp.broadcast_to(words, (1, *classes, *words.shape))}
-        shape = (1, *classes, self.tokens, clip.config.widths["text"])
+        shape = (1, *classes, self.tokens, clip.sizes.widths["text"])
         return {"text": SCALE * jax.random.normal(jax.random.key(seed), shape)}
 
     def text(self, params: Params, clip: Clip, inputs: ContextTexts) -> jax.Array:

@@ -44,9 +44,9 @@ class IVLP(Method):
     def init(self, clip: Clip, inputs: ContextTexts, seed: int) -> Params:
         """The tokens of both towers, (L, n, D) each."""
         keys = dict(zip(TOWERS, jax.random.split(jax.random.key(seed)), strict=True))
-        depths = {tower: min(self.depth, layers) for tower, layers in clip.config.layers.items()}
+        depths = {tower: min(self.depth, layers) for tower, layers in clip.sizes.layers.items()}
         image = SCALE * jax.random.normal(
-            keys["image"], (depths["image"], self.tokens, clip.config.widths["image"])
+            keys["image"], (depths["image"], self.tokens, clip.sizes.widths["image"])
         )
         text = init_text_tokens(keys["text"], clip, inputs, depths["text"], self.tokens)
         return {"image": image, "text": text}
@@ -66,7 +66,7 @@ def init_text_tokens(
     key: jax.Array, clip: Clip, inputs: ContextTexts, depth: int, tokens: int
 ) -> jax.Array:
     """Tokens (L, n, D): the input's from words where there are any, all others normal(0, 0.02)."""
-    rows = SCALE * jax.random.normal(key, (depth, tokens, clip.config.widths["text"]))
+    rows = SCALE * jax.random.normal(key, (depth, tokens, clip.sizes.widths["text"]))
     if inputs.words is None:
         return rows
     return rows.at[0].set(word_embeddings(clip, inputs.words))

@@ -52,7 +52,7 @@ def random_lengths(layers: Mapping[str, int], longest: int, total: int, seed: in
     return {"image": image, "text": text}
 
 
-def uniform_lengths(config: ClipConfig, n: int, depth: int | None = None) -> Lengths:
+def uniform_lengths(sizes: ClipConfig, n: int, depth: int | None = None) -> Lengths:
     """``n`` tokens in every layer of both towers, or only in the first ``depth`` layers.
 
     Raises:
@@ -64,7 +64,7 @@ def uniform_lengths(config: ClipConfig, n: int, depth: int | None = None) -> Len
         tower: np.where(np.arange(layers) < (layers if depth is None else depth), n, 0).astype(
             np.int32
         )
-        for tower, layers in config.layers.items()
+        for tower, layers in sizes.layers.items()
     }
 
 

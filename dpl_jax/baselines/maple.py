@@ -45,8 +45,8 @@ class MaPLe(Method):
         The couplings start as PyTorch's ``nn.Linear``, uniform in +-1/sqrt(D); as in the released
         code, those of all deeper layers are copies of one.
         """
-        depth = min(self.depth, *clip.config.layers.values())
-        widths = clip.config.widths
+        depth = min(self.depth, *clip.sizes.layers.values())
+        widths = clip.sizes.widths
         text_key, kernel_key, bias_key = jax.random.split(jax.random.key(seed), 3)
         bound = widths["text"] ** -0.5
         drawn = jnp.minimum(jnp.arange(depth), 1)  # (L,) 0, 1, 1, ..

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.method import Method
 from dpl_jax.clip.model import Clip
-from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.seed_bank import SeedBank
 from dpl_jax.members.states import Seeded, members_program, place, stack
 from dpl_jax.training.inputs import Batch, Task
 from dpl_jax.training.optimizers import train_optimizer
@@ -20,9 +20,9 @@ from dpl_jax.training.stage import Stage, run_chunks
 from dpl_jax.training.steps import Metrics, Params, State, create_state, descend, step_key
 
 
-def fit_stage(
+def baseline_stage(
     config: ConfigDict,
-    pool: Pool,
+    bank: SeedBank,
     mesh: Mesh,
     method: Method,
     inputs: Any,
@@ -33,17 +33,17 @@ def fit_stage(
 
     Args:
       config: the whole config.
-      pool: the images of all seeds.
+      bank: the images of all seeds.
       mesh: of the devices.
       method: a baseline.
       inputs: of the method, the same for all members.
       group: of members.
       name: of the stage.
     """
-    train, clip = FrozenConfigDict(config.train), pool.inputs.clip
-    steps, seeds = pool.steps_per_epoch(train.batch_size), [member.seed for member in group]
+    train, clip = FrozenConfigDict(config.train), bank.inputs.clip
+    steps, seeds = bank.steps_per_epoch(train.batch_size), [member.seed for member in group]
     program = members_program(
-        fit_epoch,
+        baseline_epoch,
         mesh,
         method=method,  # type: ignore[arg-type]  # a frozen dataclass can be hashed
         train=train,
@@ -59,14 +59,14 @@ def fit_stage(
         return place(stack(states), mesh)
 
     def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
-        order = pool.train_orders(seeds, train.batch_size, epoch)[which]  # (steps, M, B)
-        chunks = (((task, inputs), indices) for task, indices in pool.inputs.chunks(order))
+        order = bank.train_orders(seeds, train.batch_size, epoch)[which]  # (steps, M, B)
+        chunks = (((task, inputs), indices) for task, indices in bank.inputs.chunks(order))
         return run_chunks(program, states, clip, chunks)
 
     return Stage(name, train.epochs, steps, start, run_steps, members=group)
 
 
-def fit_epoch(
+def baseline_epoch(
     state: State,
     clip: Clip,
     task_and_inputs: tuple[Task, Any],
@@ -81,12 +81,12 @@ def fit_epoch(
 
     def body(state: State, indices: jax.Array) -> tuple[State, Metrics]:
         batch = task.train_batch(indices, step_key(state))
-        return fit_step(state, clip, inputs, batch, method, train, steps_per_epoch)
+        return baseline_step(state, clip, inputs, batch, method, train, steps_per_epoch)
 
     return jax.lax.scan(body, state, order)
 
 
-def fit_step(
+def baseline_step(
     state: State,
     clip: Clip,
     inputs: Any,

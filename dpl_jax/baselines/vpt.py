@@ -42,8 +42,8 @@ class VPT(Method):
 
     def init(self, clip: Clip, inputs: jax.Array, seed: int) -> Params:
         """The tokens of the image tower, (L, n, D), L = 1 without ``deep``."""
-        layers = clip.config.layers["image"] if self.deep else 1
-        shape = (layers, self.tokens, clip.config.widths["image"])
+        layers = clip.sizes.layers["image"] if self.deep else 1
+        shape = (layers, self.tokens, clip.sizes.widths["image"])
         return {"image": SCALE * jax.random.normal(jax.random.key(seed), shape)}
 
     def text(self, params: Params, clip: Clip, inputs: jax.Array) -> jax.Array:

@@ -126,7 +126,7 @@ def _one_message() -> Iterator[None]:
     except DplError as error:
         _end_with(f"error: {printable(str(error), kept=LINES)}")
     except jax.errors.JaxRuntimeError as error:
-        if not processes.several():
+        if not processes.is_multiprocess():
             raise
         _end_with(
             f"error: Process {jax.process_index()} has lost another one ({error}). See what that "
@@ -136,7 +136,7 @@ def _one_message() -> Iterator[None]:
 
 def _end_with(message: str) -> NoReturn:
     """Ends with exit code 1; of several processes at once, for the others would wait for it."""
-    if processes.several():
+    if processes.is_multiprocess():
         print(message, file=sys.stderr)
         processes.leave(1)
     sys.exit(message)

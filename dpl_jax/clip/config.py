@@ -171,21 +171,21 @@ def read_config(path: Path) -> ClipConfig:
     return from_hugging_face(contents)
 
 
-def to_hugging_face(config: ClipConfig) -> dict[str, Any]:
+def to_hugging_face(sizes: ClipConfig) -> dict[str, Any]:
     """The inverse of :func:`from_hugging_face`."""
     return {
         "architectures": ["CLIPModel"],
         "model_type": "clip",
-        "projection_dim": config.projection_dim,
+        "projection_dim": sizes.projection_dim,
         "text_config": {
             "model_type": "clip_text_model",
-            "projection_dim": config.projection_dim,
-            **dataclasses.asdict(config.text),
+            "projection_dim": sizes.projection_dim,
+            **dataclasses.asdict(sizes.text),
         },
         "vision_config": {
             "model_type": "clip_vision_model",
-            "projection_dim": config.projection_dim,
-            **dataclasses.asdict(config.vision),
+            "projection_dim": sizes.projection_dim,
+            **dataclasses.asdict(sizes.vision),
         },
     }
 

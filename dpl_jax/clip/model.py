@@ -44,7 +44,7 @@ class Clip(struct.PyTreeNode):
 
     Attributes:
       params: the frozen parameters, ``{"image": .., "text": .., "logit_scale": ()}``, float32.
-      config: all sizes.
+      sizes: of both towers, from its config.json.
       dtype: of the towers' matrix products, "float32" or "bfloat16".
       tokenizer: callable, texts to ids.
       preprocessing: how it wants its images.
@@ -59,7 +59,7 @@ class Clip(struct.PyTreeNode):
     """
 
     params: Params
-    config: ClipConfig = struct.field(pytree_node=False)
+    sizes: ClipConfig = struct.field(pytree_node=False)
     dtype: str = struct.field(pytree_node=False)
     tokenizer: Tokenizer = struct.field(pytree_node=False)
     preprocessing: Preprocessing = struct.field(pytree_node=False)
@@ -100,13 +100,13 @@ def load_clip(
         raise ConfigError(f"dtype is {dtype!r}; the towers compute in float32 or bfloat16.")
     folder = find_folder(str(path_or_hub_id), revision)
     check_sha256(folder, sha256, str(path_or_hub_id))
-    config = _read_sizes(folder)
+    sizes = _read_sizes(folder)
     return Clip(
-        params=load_params(folder, config),
-        config=config,
+        params=load_params(folder, sizes),
+        sizes=sizes,
         dtype=dtype,
-        tokenizer=_tokenizer(folder, config.text),
-        preprocessing=read_preprocessing(folder, config.vision.image_size),
+        tokenizer=_tokenizer(folder, sizes.text),
+        preprocessing=read_preprocessing(folder, sizes.vision.image_size),
         source=str(path_or_hub_id),
         folder=str(folder),
     )
@@ -189,5 +189,5 @@ def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
             f"cache, nor could it be downloaded ({type(error).__name__}). Without a network, copy "
             "config.json, model.safetensors, vocab.json, merges.txt and preprocessor_config.json "
             "of that repository into a folder and set --config.clip.path to it; or run the "
-            "embedded default, which needs no download: --config=configs/digits.py"
+            "embedded default, which needs no download: --sizes=sizess/digits.py"
         ) from error

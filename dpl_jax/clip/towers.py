@@ -136,11 +136,11 @@ def to_patches(images: jax.Array, patch: int) -> jax.Array:
     return x.reshape(batch, rows * columns, patch * patch * channels)  # (B, S-1, p * p * 3)
 
 
-def image_tower(config: ClipConfig, *, dtype: Any = None, remat: bool = False) -> ImageTower:
-    """The image tower of ``config``; ``dtype`` is that of the matrix products."""
-    return ImageTower(config.vision, config.projection_dim, dtype, remat)
+def image_tower(sizes: ClipConfig, *, dtype: Any = None, remat: bool = False) -> ImageTower:
+    """The image tower of ``sizes``; ``dtype`` is that of the matrix products."""
+    return ImageTower(sizes.vision, sizes.projection_dim, dtype, remat)
 
 
-def text_tower(config: ClipConfig, *, dtype: Any = None, remat: bool = False) -> TextTower:
-    """The text tower of ``config``; ``dtype`` is that of the matrix products."""
-    return TextTower(config.text, config.projection_dim, dtype, remat)
+def text_tower(sizes: ClipConfig, *, dtype: Any = None, remat: bool = False) -> TextTower:
+    """The text tower of ``sizes``; ``dtype`` is that of the matrix products."""
+    return TextTower(sizes.text, sizes.projection_dim, dtype, remat)

@@ -58,34 +58,34 @@ class Entry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=16)  # each tracing leaves entries in JAX's own caches
-def abstract_params(config: ClipConfig) -> Params:
+def abstract_params(sizes: ClipConfig) -> Params:
     """Shapes and dtypes of the frozen parameters, without computing them."""
-    return jax.eval_shape(lambda: init_params(config, jax.random.key(0)))
+    return jax.eval_shape(lambda: init_params(sizes, jax.random.key(0)))
 
 
-def init_params(config: ClipConfig, key: jax.Array) -> Params:
+def init_params(sizes: ClipConfig, key: jax.Array) -> Params:
     """Random parameters, as a start for pretraining and for tests.
 
     The logit scale starts at log(1 / 0.07) (Radford et al., 2021, section 2.5).
     """
     image_key, text_key = jax.random.split(key)
-    side = config.vision.image_size
-    image = image_tower(config).init(image_key, jnp.zeros((1, side, side, 3)))
+    side = sizes.vision.image_size
+    image = image_tower(sizes).init(image_key, jnp.zeros((1, side, side, 3)))
     ids, end = jnp.zeros((1, 2), jnp.int32), jnp.zeros((1,), jnp.int32)
-    text = text_tower(config).init(text_key, ids, end)
+    text = text_tower(sizes).init(text_key, ids, end)
     scale = jnp.asarray(math.log(1 / 0.07), jnp.float32)
     return {"image": image["params"], "text": text["params"], "logit_scale": scale}
 
 
-def load_params(folder: Path, config: ClipConfig) -> Params:
+def load_params(folder: Path, sizes: ClipConfig) -> Params:
     """Loads the weights in ``folder`` as float32.
 
     Raises:
       WeightsNotFoundError: when there is no safetensors file.
       WeightsError: naming all that are missing, unknown, of a wrong shape or not finite.
     """
-    entries = layout(config)
-    expected = {path: leaf.shape for path, leaf in flatten_dict(abstract_params(config)).items()}
+    entries = layout(sizes)
+    expected = {path: leaf.shape for path, leaf in flatten_dict(abstract_params(sizes)).items()}
     leaves: dict[tuple[str, ...], Any] = {}
     wrong = []
     with _opened_tensors(folder) as stored:
@@ -117,19 +117,19 @@ def load_params(folder: Path, config: ClipConfig) -> Params:
 
 
 def save_params(
-    folder: Path, params: Params, config: ClipConfig, dtype: DTypeLike = np.float32
+    folder: Path, params: Params, sizes: ClipConfig, dtype: DTypeLike = np.float32
 ) -> None:
     """Writes ``params`` as ``model.safetensors``; the inverse of :func:`load_params`."""
     leaves = flatten_dict(params)
     tensors = {}
-    for name, (path, layer, kind) in layout(config).items():
+    for name, (path, layer, kind) in layout(sizes).items():
         leaf = np.asarray(leaves[path], np.float32)
-        stored = _to_stored(leaf if layer is None else leaf[layer], kind, config)
+        stored = _to_stored(leaf if layer is None else leaf[layer], kind, sizes)
         tensors[name] = np.array(stored, dtype, order="C")
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
-def layout(config: ClipConfig) -> dict[str, Entry]:
+def layout(sizes: ClipConfig) -> dict[str, Entry]:
     """For every tensor of a Hugging Face CLIPModel, the place of its values in our tree."""
     entries = {
         "logit_scale": Entry(("logit_scale",)),
@@ -141,7 +141,7 @@ def layout(config: ClipConfig) -> dict[str, Entry]:
         **_norm("text_model.final_layer_norm", ("text", "final_layer_norm")),
     }
     for tower, model in (("image", "vision_model"), ("text", "text_model")):
-        for layer in range(config.layers[tower]):
+        for layer in range(sizes.layers[tower]):
             entries |= _block(f"{model}.encoder.layers.{layer}", tower, layer)
     return entries
 
@@ -194,11 +194,11 @@ def _to_flax(tensor: np.ndarray, kind: str) -> np.ndarray:
     return tensor
 
 
-def _to_stored(leaf: np.ndarray, kind: str, config: ClipConfig) -> np.ndarray:
+def _to_stored(leaf: np.ndarray, kind: str, sizes: ClipConfig) -> np.ndarray:
     if kind == "dense":
         return leaf.T  # (out, in)
     if kind == "patches":
-        patch = config.vision.patch_size
+        patch = sizes.vision.patch_size
         return leaf.reshape(patch, patch, -1, leaf.shape[1]).transpose(3, 2, 0, 1)  # (D, 3, p, p)
     return leaf
 

@@ -86,7 +86,7 @@ def import_run(
     config = with_absolute_paths(config)
     check_config(config)
     clip = load_configured(config.clip)
-    released, found = read_prompts(prompts, clip.config), None
+    released, found = read_prompts(prompts, clip.sizes), None
     imported: dict[str, Any] = {"prompts": {"file": prompts.absolute(), "sha256": _sha256(prompts)}}
     if alphas is not None:
         epoch = last_epoch(alphas) if epoch is None else epoch
@@ -94,7 +94,7 @@ def import_run(
         sums = {tower: _sha256(p) for tower, p in alpha_files(alphas, epoch, swapped).items()}
         imported["alphas"] = {"folder": alphas.absolute(), "epoch": epoch}
         imported["alphas"] |= {"swapped": swapped, "sha256": sums}
-    check_pair(released, found, config, clip.config)
+    check_pair(released, found, config, clip.sizes)
     kind = "search" if released.lengths is None else "train"
     full = load_dataset(config.data)
     sampled = sample(full, config.data, seed=config.seed, hold_out=kind == "search")

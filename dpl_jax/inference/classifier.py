@@ -261,7 +261,7 @@ def encode_texts(
       ConfigError: naming two classes of one text.
     """
     ids = class_ids(clip.tokenize, names or texts, texts, same_names=not names)  # (C, S)
-    prepared = prepare_texts(ids, clip.config.text)
+    prepared = prepare_texts(ids, clip.sizes.text)
     return np.asarray(to_length_one(text_features(clip, prepared, prompts["text"])))
 
 

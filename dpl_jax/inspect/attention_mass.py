@@ -44,11 +44,11 @@ def image_attention_mass(clip: Clip, images: Any, prompts: LayerPrompts | None) 
       ConfigError: for images that do not fit the CLIP.
     """
     images = jnp.asarray(images)
-    check_images(images, clip.config.vision)
-    config = clip.config.vision
+    check_images(images, clip.sizes.vision)
+    config = clip.sizes.vision
     if prompts is None:
         return _no_mass(config, len(images), config.grid**2 + 1)
-    return _image_mass(clip.config, clip.dtype, clip.params["image"], images, prompts)
+    return _image_mass(clip.sizes, clip.dtype, clip.params["image"], images, prompts)
 
 
 def text_attention_mass(clip: Clip, input_ids: Any, prompts: LayerPrompts | None) -> jax.Array:
@@ -67,10 +67,10 @@ def text_attention_mass(clip: Clip, input_ids: Any, prompts: LayerPrompts | None
       ConfigError: for token ids that do not fit the CLIP.
     """
     input_ids = np.asarray(input_ids)
-    check_input_ids(input_ids, clip.config.text)
+    check_input_ids(input_ids, clip.sizes.text)
     if prompts is None:
-        return _no_mass(clip.config.text, *input_ids.shape)
-    return _text_mass(clip.config, clip.dtype, clip.params["text"], input_ids, prompts)
+        return _no_mass(clip.sizes.text, *input_ids.shape)
+    return _text_mass(clip.sizes, clip.dtype, clip.params["text"], input_ids, prompts)
 
 
 def mass_at(mass: jax.Array, positions: Any) -> jax.Array:
@@ -114,21 +114,21 @@ def over_image(maps: Any, config: VisionConfig) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _image_mass(
-    config: ClipConfig, dtype: str, params: Params, images: jax.Array, prompts: LayerPrompts
+    sizes: ClipConfig, dtype: str, params: Params, images: jax.Array, prompts: LayerPrompts
 ) -> jax.Array:
-    tower = image_tower(config, dtype=compute_dtype(dtype))
+    tower = image_tower(sizes, dtype=compute_dtype(dtype))
     _, found = tower.apply({"params": params}, images, prompts, mutable="intermediates")
-    return _mass(config.vision, dtype, params, found, prompts, None)
+    return _mass(sizes.vision, dtype, params, found, prompts, None)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _text_mass(
-    config: ClipConfig, dtype: str, params: Params, input_ids: jax.Array, prompts: LayerPrompts
+    sizes: ClipConfig, dtype: str, params: Params, input_ids: jax.Array, prompts: LayerPrompts
 ) -> jax.Array:
-    tower = text_tower(config, dtype=compute_dtype(dtype))
-    end = end_positions(input_ids, config.text)
+    tower = text_tower(sizes, dtype=compute_dtype(dtype))
+    end = end_positions(input_ids, sizes.text)
     _, found = tower.apply({"params": params}, input_ids, end, prompts, mutable="intermediates")
-    return _mass(config.text, dtype, params, found, prompts, causal_mask(input_ids.shape[1]))
+    return _mass(sizes.text, dtype, params, found, prompts, causal_mask(input_ids.shape[1]))
 
 
 def _mass(

@@ -72,7 +72,7 @@ def leave_out(
       prompts: of both towers, as :func:`dpl_jax.evaluate.load_trained` gives them.
       config: of the run.
     """
-    image, text = (_variants(prompts[tower], clip.config.layers[tower]) for tower in TOWERS)
+    image, text = (_variants(prompts[tower], clip.sizes.layers[tower]) for tower in TOWERS)
     encoders = {
         name: functools.partial(image_features, clip, prompts=own) for name, own in image.items()
     }
@@ -93,7 +93,7 @@ def leave_out(
         nothing=found["image"]["nothing"],
         tower={tower: found[tower]["tower"] for tower in TOWERS},
         layer={
-            tower: [found[tower][str(layer)] for layer in range(clip.config.layers[tower])]
+            tower: [found[tower][str(layer)] for layer in range(clip.sizes.layers[tower])]
             for tower in TOWERS
         },
     )

@@ -99,7 +99,7 @@ def chance_cosines(
       draws: how many.
       seed: of them.
     """
-    width = clip.config.text.hidden_size
+    width = clip.sizes.text.hidden_size
     random = np.random.default_rng(seed).standard_normal((draws, width), np.float32)
     vectors, tokens = _comparable(clip, random, as_layer_sees)
     nearest: np.ndarray = cosines(vectors, tokens).max(axis=-1)
@@ -114,7 +114,7 @@ def _comparable(clip: Clip, vectors: Any, as_layer_sees: bool) -> tuple[np.ndarr
         return np.asarray(vectors), np.asarray(tokens)
     tokens = tokens + params["position_embedding"].mean(axis=0)
     scales = jax.tree.map(lambda leaf: leaf[0], params["encoder"]["layers"]["layer_norm1"])
-    norm = layer_norm(clip.config.text, "layer_norm1")
+    norm = layer_norm(clip.sizes.text, "layer_norm1")
     seen = [np.asarray(norm.apply({"params": scales}, x)) for x in (vectors, tokens)]
     mean = seen[1].mean(axis=0)
     return seen[0] - mean, seen[1] - mean

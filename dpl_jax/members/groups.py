@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.files.json import explained_writes
-from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.seed_bank import SeedBank
 from dpl_jax.members.states import MEMBERS, Member, member_params, search_states
 from dpl_jax.runs.folder import RunFolder
 from dpl_jax.runs.metrics import read_metrics
@@ -53,7 +53,7 @@ def use_all_cores() -> None:
     jax.config.update("jax_num_cpu_devices", cores or 1)
 
 
-def group_members(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> Grouping:
+def group_members(config: ConfigDict, bank: SeedBank, members: Sequence[Member]) -> Grouping:
     """The largest groups that fit ``config.memory.limit_mb``: at least one member, at most all.
 
     CLIP and images are counted once a device; a step (:func:`dpl_jax.training.memory.step_bytes`)
@@ -62,12 +62,12 @@ def group_members(config: ConfigDict, pool: Pool, members: Sequence[Member]) -> 
 
     Args:
       config: with the longest T of all members.
-      pool: the images of all seeds.
+      bank: the images of all seeds.
       members: all of them.
     """
     devices = jax.local_devices()[: config.devices or None]
     limit = memory_limit(config.memory.limit_mb)
-    shared, own = _member_bytes(config, pool, members[0])
+    shared, own = _member_bytes(config, bank, members[0])
     if devices[0].platform == "cpu":
         several = min(limit // (shared + own), len(devices))
         devices = devices[: max(several, 1)]
@@ -119,13 +119,13 @@ def run_groups(
     return outcomes
 
 
-def _member_bytes(config: ConfigDict, pool: Pool, member: Member) -> tuple[int, int]:
+def _member_bytes(config: ConfigDict, bank: SeedBank, member: Member) -> tuple[int, int]:
     """What a device holds whatever its members, and what each of them adds."""
-    clip, task = pool.inputs.clip, pool.inputs.task
+    clip, task = bank.inputs.clip, bank.inputs.task
     search = FrozenConfigDict(config.search)
-    state = jax.eval_shape(lambda: search_states([member], clip.config, search, 1))
+    state = jax.eval_shape(lambda: search_states([member], clip.sizes, search, 1))
     plan = Plan(clip.remat, clip.class_chunks)
-    step = step_bytes(clip.config, step_sizes(task.texts, config), plan)
+    step = step_bytes(clip.sizes, step_sizes(task.texts, config), plan)
     return _bytes((clip.params, task)), step + _bytes(state)
 
 

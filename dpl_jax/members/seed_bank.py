@@ -24,7 +24,7 @@ from dpl_jax.training.inputs import Inputs, list_images, prepare_inputs
 Rows = dict[int, np.ndarray]
 
 
-class Pool(NamedTuple):
+class SeedBank(NamedTuple):
     """What members with several seeds read.
 
     Attributes:
@@ -65,13 +65,13 @@ class Pool(NamedTuple):
         )
 
 
-def load_pool(
+def load_seed_bank(
     config: ConfigDict,
     seeds: Sequence[int],
     *,
     hold_out: bool,
     workdir: str | Path | None = None,
-) -> Pool:
+) -> SeedBank:
     """Samples the task once for each seed and loads every image that any of them needs, once.
 
     Args:
@@ -89,8 +89,8 @@ def load_pool(
     samples = {seed: sample(full, config.data, seed=seed, hold_out=hold_out) for seed in seeds}
     train, train_rows = _union({seed: dataset.train for seed, dataset in samples.items()})
     val, val_rows = _union({seed: dataset.val for seed, dataset in samples.items()})
-    bank = dataclasses.replace(samples[seeds[0]], train=train, val=val)
-    inputs = prepare_inputs(config, full, bank)
+    joined = dataclasses.replace(samples[seeds[0]], train=train, val=val)
+    inputs = prepare_inputs(config, full, joined)
     unread = len(train) - len(inputs.train)
     unread += len(val) - len(inputs.val) if inputs.val is not None else 0
     if unread:
@@ -98,20 +98,20 @@ def load_pool(
             f"{unread} of the sampled images cannot be read, and members need all of theirs: "
             "find them with `python -m dpl_jax.data check`, and replace or remove them."
         )
-    return Pool(inputs, samples, train_rows, val_rows)
+    return SeedBank(inputs, samples, train_rows, val_rows)
 
 
-def pool_provenance(config: ConfigDict, pool: Pool, devices: int) -> dict[str, Any]:
+def seed_bank_provenance(config: ConfigDict, bank: SeedBank, devices: int) -> dict[str, Any]:
     """:func:`dpl_jax.runs.results.provenance`, but with the sampled images of every seed.
 
     Args:
       config: of the run.
-      pool: the images of all seeds.
+      bank: the images of all seeds.
       devices: how many share out the members.
     """
     of_seeds = {
-        seed: provenance(config, pool.inputs.clip, sampled, devices)
-        for seed, sampled in pool.samples.items()
+        seed: provenance(config, bank.inputs.clip, sampled, devices)
+        for seed, sampled in bank.samples.items()
     }
     common = dict(next(iter(of_seeds.values())))
     del common["seed"]
@@ -119,14 +119,14 @@ def pool_provenance(config: ConfigDict, pool: Pool, devices: int) -> dict[str, A
     return common | {"sampled_files": files}
 
 
-def save_samples(folder: Path, pool: Pool) -> None:
+def save_samples(folder: Path, bank: SeedBank) -> None:
     """Records each seed's sample in ``folder/seedN/sampled.json``, and the first's as the split."""
-    save_lists(folder, pool.inputs.full, next(iter(pool.samples.values())))
-    for seed, sampled in pool.samples.items():
+    save_lists(folder, bank.inputs.full, next(iter(bank.samples.values())))
+    for seed, sampled in bank.samples.items():
         own = folder / f"seed{seed}"
         with explained_writes(own):
             own.mkdir(exist_ok=True)
-        save_lists(own, pool.inputs.full, sampled)
+        save_lists(own, bank.inputs.full, sampled)
 
 
 def _union(lists: Mapping[int, tuple[Item, ...]]) -> tuple[tuple[Item, ...], Rows]:

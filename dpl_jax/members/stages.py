@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.members.groups import Outcome
-from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.seed_bank import SeedBank
 from dpl_jax.members.states import (
     M,
     Member,
@@ -34,32 +34,32 @@ Outcomes = Mapping[Member, Outcome]
 
 
 def search_stage(
-    config: ConfigDict, pool: Pool, mesh: Mesh, group: Sequence[Member], name: str = "search"
+    config: ConfigDict, bank: SeedBank, mesh: Mesh, group: Sequence[Member], name: str = "search"
 ) -> Stage:
     """Stage 1 of a group of members; ``config`` has the longest T."""
-    search, clip = FrozenConfigDict(config.search), pool.inputs.clip
-    steps, seeds = pool.steps_per_epoch(search.batch_size), [member.seed for member in group]
+    search, clip = FrozenConfigDict(config.search), bank.inputs.clip
+    steps, seeds = bank.steps_per_epoch(search.batch_size), [member.seed for member in group]
     program = members_program(search_epoch, mesh, search=search, steps_per_epoch=steps)
-    pool.inputs.need_validation()
+    bank.inputs.need_validation()
 
     def start() -> State:
-        return place(search_states(group, clip.config, search, steps), mesh)
+        return place(search_states(group, clip.sizes, search, steps), mesh)
 
     def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
-        order = pool.train_orders(seeds, search.batch_size, epoch)  # (steps, M, B)
-        val_order = pool.validation_orders(seeds, search.val_batch_size, steps, epoch)
-        chunks = pool.inputs.chunks(order[which], val_order[which])
+        order = bank.train_orders(seeds, search.batch_size, epoch)  # (steps, M, B)
+        val_order = bank.validation_orders(seeds, search.val_batch_size, steps, epoch)
+        chunks = bank.inputs.chunks(order[which], val_order[which])
         return run_chunks(program, states, clip, chunks)
 
     return Stage(name, search.epochs, steps, start, run_steps, members=group)
 
 
-def chosen_lengths(config: ConfigDict, pool: Pool, searched: Outcomes) -> dict[Member, Lengths]:
+def chosen_lengths(config: ConfigDict, bank: SeedBank, searched: Outcomes) -> dict[Member, Lengths]:
     """The lengths that each member's search comes to, as ``search.selection`` says."""
-    inputs, val = pool.inputs, pool.inputs.need_validation()
+    inputs, val = bank.inputs, bank.inputs.need_validation()
     select = functools.partial(select_lengths, config, inputs.clip, inputs.task, val)
     return {
-        member: select(pool.val[member.seed], cut_supernet(found.params, member.max_context_length))
+        member: select(bank.val[member.seed], cut_supernet(found.params, member.max_context_length))
         for member, found in searched.items()
     }
 
@@ -74,7 +74,7 @@ def finished_supernets(config: ConfigDict, searched: Outcomes) -> dict[Member, P
 
 def train_stage(
     config: ConfigDict,
-    pool: Pool,
+    bank: SeedBank,
     mesh: Mesh,
     lengths: Mapping[M, Lengths],
     group: Sequence[M],
@@ -85,24 +85,24 @@ def train_stage(
 
     Args:
       config: the whole config.
-      pool: the images of all seeds, all shots to train on.
+      bank: the images of all seeds, all shots to train on.
       mesh: of the devices.
       lengths: of all members, whatever their group: they decide the shapes.
       group: of members.
       name: of the stage.
       supernets: of :func:`finished_supernets`; used where ``config.train`` goes on from them.
     """
-    train, clip = FrozenConfigDict(config.train), pool.inputs.clip
-    steps, seeds = pool.steps_per_epoch(train.batch_size), [member.seed for member in group]
+    train, clip = FrozenConfigDict(config.train), bank.inputs.clip
+    steps, seeds = bank.steps_per_epoch(train.batch_size), [member.seed for member in group]
     program = members_program(train_epoch, mesh, train=train, steps_per_epoch=steps)
     started = supernets if needs_supernet(config) else None
 
     def start() -> State:
-        return place(train_states(group, lengths, clip.config, train, steps, started), mesh)
+        return place(train_states(group, lengths, clip.sizes, train, steps, started), mesh)
 
     def run_steps(states: State, epoch: int, which: slice) -> tuple[State, Metrics]:
-        order = pool.train_orders(seeds, train.batch_size, epoch)  # (steps, M, B)
-        return run_chunks(program, states, clip, pool.inputs.chunks(order[which]))
+        order = bank.train_orders(seeds, train.batch_size, epoch)  # (steps, M, B)
+        return run_chunks(program, states, clip, bank.inputs.chunks(order[which]))
 
     return Stage(name, train.epochs, steps, start, run_steps, members=group)
 

@@ -53,10 +53,10 @@ def check_input_ids(input_ids: Any, config: TextConfig) -> None:
         )
 
 
-def check_prompts(prompts: Mapping[str, Any], config: ClipConfig) -> None:
+def check_prompts(prompts: Mapping[str, Any], sizes: ClipConfig) -> None:
     """Raises ConfigError unless both towers have prompts (N, rows, D)."""
     for tower in TOWERS:
-        layers, width = config.layers[tower], config.widths[tower]
+        layers, width = sizes.layers[tower], sizes.widths[tower]
         shape = _shape(prompts, tower, "prompts")
         if len(shape) != 3 or shape[::2] != (layers, width):
             raise ConfigError(
@@ -65,10 +65,10 @@ def check_prompts(prompts: Mapping[str, Any], config: ClipConfig) -> None:
             )
 
 
-def check_alphas(alphas: Mapping[str, Any], config: ClipConfig) -> None:
+def check_alphas(alphas: Mapping[str, Any], sizes: ClipConfig) -> None:
     """Raises ConfigError unless both towers have alphas (N, T + 1)."""
     for tower in TOWERS:
-        layers, shape = config.layers[tower], _shape(alphas, tower, "alphas")
+        layers, shape = sizes.layers[tower], _shape(alphas, tower, "alphas")
         if len(shape) != 2 or shape[0] != layers:
             raise ConfigError(
                 f'alphas["{tower}"] have the shape {shape}; the {tower} tower has {layers} layers, '
@@ -77,11 +77,11 @@ def check_alphas(alphas: Mapping[str, Any], config: ClipConfig) -> None:
 
 
 def check_prompt_lengths(
-    lengths: Mapping[str, Any], prompts: Mapping[str, Any], config: ClipConfig
+    lengths: Mapping[str, Any], prompts: Mapping[str, Any], sizes: ClipConfig
 ) -> None:
     """Raises ConfigError unless every layer has a length that its prompts have rows for."""
     for tower in TOWERS:
-        layers, shape = config.layers[tower], _shape(lengths, tower, "lengths")
+        layers, shape = sizes.layers[tower], _shape(lengths, tower, "lengths")
         if shape != (layers,):
             raise ConfigError(
                 f'lengths["{tower}"] have the shape {shape}; the {tower} tower has {layers} '

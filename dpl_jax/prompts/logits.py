@@ -68,8 +68,8 @@ def search_logits(
       prompts: {"image": (N, P, D), "text": (N, P, D)}, P = T (T + 1) / 2.
       alphas: {"image": (N, T + 1), "text": (N, T + 1)}.
     """
-    check_prompts(prompts, clip.config)
-    check_alphas(alphas, clip.config)
+    check_prompts(prompts, clip.sizes)
+    check_alphas(alphas, clip.sizes)
     return _logits(clip, images, input_ids, mixed(prompts, alphas))
 
 
@@ -89,8 +89,8 @@ def prompted_logits(
       prompts: {"image": (N, K, D), "text": (N, K, D)}.
       lengths: {"image": (N,), "text": (N,)}; rows beyond a layer's length do nothing.
     """
-    check_prompts(prompts, clip.config)
-    check_prompt_lengths(lengths, prompts, clip.config)
+    check_prompts(prompts, clip.sizes)
+    check_prompt_lengths(lengths, prompts, clip.sizes)
     return _logits(clip, images, input_ids, discrete(prompts, lengths))
 
 
@@ -114,7 +114,7 @@ def image_features(
 
     Learned ``tokens`` (L, n, D) stand in the sequence of the first L layers.
     """
-    encode = functools.partial(_image_features, clip.config, clip.dtype, clip.remat, clip.mesh)
+    encode = functools.partial(_image_features, clip.sizes, clip.dtype, clip.remat, clip.mesh)
     return encode(clip.params["image"], images, prompts, tokens)
 
 
@@ -133,13 +133,13 @@ def text_features(
       ConfigError: for learned tokens in texts whose prefix was taken out.
     """
     if not isinstance(texts, Texts):
-        texts = prepare_texts(texts, clip.config.text)
+        texts = prepare_texts(texts, clip.sizes.text)
     if tokens is not None and texts.prefix is not None:
         raise ConfigError("Learned tokens need whole texts: Texts without a prefix.")
     own_tokens = None  # (C, L, n, D) where each class has its own
     if tokens is not None and tokens.ndim == 4:
         own_tokens, tokens = tokens.swapaxes(0, 1), None
-    static = clip.config, clip.dtype, clip.remat, clip.mesh
+    static = clip.sizes, clip.dtype, clip.remat, clip.mesh
     whole = clip.params["text"], texts.prefix, prompts, tokens
     encode = functools.partial(_text_features, *static, *whole)
     rows = texts.input_ids, texts.end, own_tokens
@@ -165,8 +165,8 @@ def normalise(features: jax.Array) -> jax.Array:
 def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> jax.Array:
     images = jnp.asarray(images)
     input_ids = input_ids if isinstance(input_ids, jax.core.Tracer) else np.asarray(input_ids)
-    check_images(images, clip.config.vision)
-    check_input_ids(input_ids, clip.config.text)
+    check_images(images, clip.sizes.vision)
+    check_input_ids(input_ids, clip.sizes.text)
     image = image_features(clip, images, prompts["image"])
     text = text_features(clip, input_ids, prompts["text"])
     return class_logits(image, text, clip.params["logit_scale"])
@@ -174,7 +174,7 @@ def _logits(clip: Clip, images: Any, input_ids: Any, prompts: TowerPrompts) -> j
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _image_features(
-    config: ClipConfig,
+    sizes: ClipConfig,
     dtype: str,
     remat: bool,
     mesh: Mesh | None,
@@ -183,7 +183,7 @@ def _image_features(
     prompts: LayerPrompts | None,
     tokens: jax.Array | None,
 ) -> jax.Array:
-    tower = image_tower(config, dtype=compute_dtype(dtype), remat=remat)
+    tower = image_tower(sizes, dtype=compute_dtype(dtype), remat=remat)
 
     def encode(whole: Any, images: jax.Array) -> jax.Array:
         params, prompts, tokens = whole
@@ -195,7 +195,7 @@ def _image_features(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _text_features(
-    config: ClipConfig,
+    sizes: ClipConfig,
     dtype: str,
     remat: bool,
     mesh: Mesh | None,
@@ -205,7 +205,7 @@ def _text_features(
     tokens: jax.Array | None,
     rows: TextRows,
 ) -> jax.Array:
-    tower = text_tower(config, dtype=compute_dtype(dtype), remat=remat)
+    tower = text_tower(sizes, dtype=compute_dtype(dtype), remat=remat)
 
     def encode(whole: Any, rows: TextRows) -> jax.Array:
         (params, prefix, prompts, tokens), (ids, end, own) = whole, rows

@@ -94,7 +94,7 @@ def discrete_prompts(prompts: jax.Array, lengths: Any) -> LayerPrompts | None:
 
 
 def init_supernet(
-    config: ClipConfig, max_context_length: int, seed: int, scale: Mapping[str, float]
+    sizes: ClipConfig, max_context_length: int, seed: int, scale: Mapping[str, float]
 ) -> tuple[Tree, Tree]:
     """Initial prompts and alphas of a search.
 
@@ -103,7 +103,7 @@ def init_supernet(
     stream, so a search with a smaller T starts with the same rows.
 
     Args:
-      config: sizes of the CLIP.
+      sizes: sizes of the CLIP.
       max_context_length: T.
       seed: of the run.
       scale: {"image": .., "text": ..}.
@@ -119,7 +119,7 @@ def init_supernet(
     alphas: Tree = {}
     for tower in TOWERS:
         draw = jax.random.normal if tower == "image" else jax.random.uniform
-        layers, width = config.layers[tower], config.widths[tower]
+        layers, width = sizes.layers[tower], sizes.widths[tower]
         candidates = [
             draw(_key(seed, tower, "prompt", size), (layers, size, width))  # (N, m, D)
             for size in candidate_sizes(max_context_length)
@@ -136,7 +136,7 @@ def init_supernet(
 
 
 def init_discrete(
-    config: ClipConfig, lengths: Mapping[str, np.ndarray], seed: int, scale: float
+    sizes: ClipConfig, lengths: Mapping[str, np.ndarray], seed: int, scale: float
 ) -> Tree:
     """Initial prompts {"image": (N, K, D), ..} of stage 2: normal(0, scale), K the longest.
 
@@ -145,7 +145,7 @@ def init_discrete(
     prompts: Tree = {}
     for tower in TOWERS:
         longest = int(np.max(lengths[tower], initial=0))
-        shape = (config.layers[tower], config.widths[tower])
+        shape = (sizes.layers[tower], sizes.widths[tower])
         rows = [
             jax.random.normal(_key(seed, tower, "row", row), shape) for row in range(longest)
         ]  # K of (N, D)
@@ -197,10 +197,10 @@ def check_max_context_length(max_context_length: int) -> None:
         )
 
 
-def check_lengths(lengths: Mapping[str, Any], config: ClipConfig, where: str) -> None:
+def check_lengths(lengths: Mapping[str, Any], sizes: ClipConfig, where: str) -> None:
     """Raises ConfigError unless ``lengths`` has one whole number >= 0 for every layer."""
     for tower in TOWERS:
-        values, layers = lengths.get(tower, ()), config.layers[tower]
+        values, layers = lengths.get(tower, ()), sizes.layers[tower]
         if isinstance(values, np.ndarray):
             values = values.tolist()
         if (

@@ -41,7 +41,7 @@ from dpl_jax.runs.manifest import (
     named_leaves,
     nest,
 )
-from dpl_jax.runtime.processes import is_first, only_first, several
+from dpl_jax.runtime.processes import is_first, is_multiprocess, only_first
 
 LOG = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Checkpoints:
             raise self._give_up(step, error) from error
         if response is not None:
             self._pending = (step, response)
-        if several():
+        if is_multiprocess():
             self.wait()  # what processes say to each other in the background gets in the way
 
     def restore_latest(self, target: Any) -> Restored | None:

@@ -83,14 +83,14 @@ def _check_address(flag: str, address: str | None) -> None:
         raise ConfigError(f"--{flag}={address} is not host:port, such as 192.0.2.7:12345.")
 
 
-def several() -> bool:
+def is_multiprocess() -> bool:
     """Whether this process has joined others; it asks nothing of the devices."""
     return jax.distributed.is_initialized()
 
 
 def is_first() -> bool:
     """Whether this process writes the run's folder."""
-    return not several() or jax.process_index() == 0
+    return not is_multiprocess() or jax.process_index() == 0
 
 
 def leave(code: int) -> NoReturn:

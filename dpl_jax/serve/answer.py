@@ -67,7 +67,7 @@ def attention(classifier: Classifier, pixels: np.ndarray) -> tuple[float | None,
     mass: jax.Array = image_attention_mass(classifier.clip, images, prompts)  # (N, 1, H, S)
     if not (mass > 0).any():
         return None, None
-    spread = over_image(patch_map(mass), classifier.clip.config.vision)[0]  # (H, W)
+    spread = over_image(patch_map(mass), classifier.clip.sizes.vision)[0]  # (H, W)
     return float(mass.mean()), spread
 
 

@@ -17,7 +17,7 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.files.json import write_json
 from dpl_jax.members.groups import Outcome, group_members, run_groups
-from dpl_jax.members.seed_bank import Pool, load_pool, pool_provenance, save_samples
+from dpl_jax.members.seed_bank import SeedBank, load_seed_bank, save_samples, seed_bank_provenance
 from dpl_jax.members.stages import (
     Outcomes,
     chosen_lengths,
@@ -55,22 +55,22 @@ def ablate(config: ConfigDict, workdir: str | Path | None = None) -> Path:
     seeds = list(config.ablate.seeds)
     config = with_absolute_paths(config)
     config.search.max_context_length = max(config.ablate.max_context_length)
-    pool = load_pool(config, seeds, hold_out=True, workdir=workdir)
-    grouping = group_members(config, pool, members)
+    bank = load_seed_bank(config, seeds, hold_out=True, workdir=workdir)
+    grouping = group_members(config, bank, members)
     name = run_name(config).rpartition("-seed")[0]
     with open_run(workdir, "ablate", config, name=name) as run:
-        save_samples(run.path, pool)
-        search = functools.partial(search_stage, config, pool, grouping.mesh)
+        save_samples(run.path, bank)
+        search = functools.partial(search_stage, config, bank, grouping.mesh)
         searched = run_groups(run, config, members, grouping, search)
-        lengths = chosen_lengths(config, pool, searched)
+        lengths = chosen_lengths(config, bank, searched)
         nets = finished_supernets(config, searched)
-        all_shots = load_pool(config, seeds, hold_out=False, workdir=run.path)
+        all_shots = load_seed_bank(config, seeds, hold_out=False, workdir=run.path)
         train = functools.partial(
             train_stage, config, all_shots, grouping.mesh, lengths, supernets=nets
         )
         trained = run_groups(run, config, members, grouping, train)
         devices = grouping.mesh.size
-        found = _results(config, pool, searched, trained, lengths, nets, devices)
+        found = _results(config, bank, searched, trained, lengths, nets, devices)
         write_json(run.path / "ablation.json", found)
         plot(found, run.path / "ablation")
     return run.path
@@ -99,7 +99,7 @@ def list_members(config: ConfigDict) -> list[Member]:
 
 def _results(
     config: ConfigDict,
-    pool: Pool,
+    bank: SeedBank,
     searched: Outcomes,
     trained: Outcomes,
     lengths: Mapping[Member, Lengths],
@@ -107,12 +107,12 @@ def _results(
     devices: int,
 ) -> dict[str, Any]:
     """The contents of ablation.json: zero-shot, every member, and where the numbers come from."""
-    sampled = pool.inputs.sampled
+    sampled = bank.inputs.sampled
     methods: dict[str, TowerPrompts] = {"zero_shot": NO_PROMPTS}
     for member in searched:
         methods[f"supernet {member}"] = supernet_prompts(member, supernets[member])
         methods[f"dpl {member}"] = trained_prompts(member, trained[member], lengths[member])
-    logits, labels, _ = predict(pool.inputs.clip, sampled, sampled.test, methods, config)
+    logits, labels, _ = predict(bank.inputs.clip, sampled, sampled.test, methods, config)
     scores = {name: score(values, labels) for name, values in logits.items()}
     members = [
         {
@@ -132,7 +132,7 @@ def _results(
         "images": len(labels),
         "zero_shot": scores["zero_shot"],
         "members": members,
-    } | pool_provenance(config, pool, devices)
+    } | seed_bank_provenance(config, bank, devices)
 
 
 def _confidence(member: Member, lengths: Lengths, supernet: Params) -> Lengths:

@@ -199,4 +199,4 @@ def class_texts(clip: Clip, dataset: Dataset) -> Texts:
     """
     texts = prompts_for(dataset.classnames, dataset.template)
     ids = class_ids(clip.tokenize, dataset.classnames, texts, same_names=dataset.same_names)
-    return prepare_texts(ids, clip.config.text)
+    return prepare_texts(ids, clip.sizes.text)

@@ -25,7 +25,7 @@ from dpl_jax.runtime.processes import any_of
 from dpl_jax.runtime.progress import progress
 from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
 from dpl_jax.training.finite import check_finite
-from dpl_jax.training.progress_in_epochs import START, Position, chunks, epoch_means
+from dpl_jax.training.progress_in_epochs import START, EpochProgress, chunks, epoch_means
 from dpl_jax.training.stage import Stage
 from dpl_jax.training.steps import State
 
@@ -86,14 +86,14 @@ def run_epochs(run: RunFolder, config: ConfigDict, stage: Stage) -> State:
 
 def _resume(
     run: RunFolder, checkpoints: Checkpoints, state: State, steps_per_epoch: int
-) -> tuple[State, Position, dict[str, Any] | None]:
+) -> tuple[State, EpochProgress, dict[str, Any] | None]:
     """The newest good checkpoint, what it has done and its last epoch's row; or the start."""
     restored = checkpoints.restore_latest(state)
     if restored is None:
         if run.writes:
             truncate_metrics(run, ())
         return state, START, None
-    done, row = Position.from_metadata(restored.metadata), restored.metadata.get("row")
+    done, row = EpochProgress.from_metadata(restored.metadata), restored.metadata.get("row")
     ends = [epoch * steps_per_epoch for epoch in range(1, done.epoch + 1)]
     if run.writes:
         truncate_metrics(run, ends, row)
@@ -102,7 +102,7 @@ def _resume(
 
 @contextlib.contextmanager
 def _rows(
-    run: RunFolder, config: ConfigDict, stage: Stage, state: State, done: Position
+    run: RunFolder, config: ConfigDict, stage: Stage, state: State, done: EpochProgress
 ) -> Iterator[TellRow]:
     """Yields a function that writes the row of an epoch to all places and shows its progress."""
     if not run.writes:
@@ -123,14 +123,14 @@ def _rows(
         yield tell
 
 
-def _is_due(done: Position, epochs: int, settings: ConfigDict) -> bool:
+def _is_due(done: EpochProgress, epochs: int, settings: ConfigDict) -> bool:
     """Whether a checkpoint belongs here; with ``every_steps`` each chunk of steps ends with one."""
     ended = done.step == 0 and (done.epoch % settings.every_epochs == 0 or done.epoch == epochs)
     return bool(settings.every_steps > 0 or ended)
 
 
 def _interrupted(
-    run: RunFolder, by: signal.Signals, step: int, done: Position, epochs: int
+    run: RunFolder, by: signal.Signals, step: int, done: EpochProgress, epochs: int
 ) -> Interrupted:
     return Interrupted(
         f"Stopped by {by.name} after step {step}, with {done.epoch} of {epochs} epochs done; "

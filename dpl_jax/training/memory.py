@@ -73,7 +73,7 @@ def fit_memory(clip: Clip, texts: Texts, resident: Any, config: ConfigDict) -> C
     sizes = on_each_device(step_sizes(texts, config), clip.mesh)
     taken = sum(leaf.nbytes for leaf in jax.tree.leaves((clip.params, resident)))
     free = memory_limit(config.memory.limit_mb) - taken
-    plan = choose_plan(clip.config, sizes, free, plans(sizes.classes, config.memory))
+    plan = choose_plan(clip.sizes, sizes, free, plans(sizes.classes, config.memory))
     return clip.replace(remat=plan.remat, class_chunks=plan.class_chunks)
 
 
@@ -90,13 +90,11 @@ def step_sizes(texts: Texts, config: ConfigDict) -> StepSizes:
     )
 
 
-def on_each_device(sizes: StepSizes, mesh: Mesh | None) -> StepSizes:
+def on_each_device(step: StepSizes, mesh: Mesh | None) -> StepSizes:
     """What one device of the mesh has of a step: its part of the images and of the classes."""
     if mesh is None:
-        return sizes
-    return sizes._replace(
-        images=-(-sizes.images // mesh.size), classes=-(-sizes.classes // mesh.size)
-    )
+        return step
+    return step._replace(images=-(-step.images // mesh.size), classes=-(-step.classes // mesh.size))
 
 
 def memory_limit(limit_mb: int) -> int:
@@ -118,12 +116,10 @@ def plans(classes: int, memory: ConfigDict) -> list[Plan]:
     return [Plan(remat, count) for remat in choices for count in counts]
 
 
-def choose_plan(
-    config: ClipConfig, sizes: StepSizes, free: int, candidates: Sequence[Plan]
-) -> Plan:
+def choose_plan(sizes: ClipConfig, step: StepSizes, free: int, candidates: Sequence[Plan]) -> Plan:
     """The first plan whose step fits ``free`` bytes; the last one, with a warning, if none does."""
     for plan in candidates:
-        needed = step_bytes(config, sizes, plan)
+        needed = step_bytes(sizes, step, plan)
         if needed <= free:
             return plan
     LOG.warning(
@@ -135,17 +131,17 @@ def choose_plan(
     return plan
 
 
-def step_bytes(config: ClipConfig, sizes: StepSizes, plan: Plan) -> int:
+def step_bytes(sizes: ClipConfig, step: StepSizes, plan: Plan) -> int:
     """Estimated bytes that one half-step needs besides parameters and images.
 
     The larger of both half-steps; the two never live at the same time.
     """
-    seen = sizes.text_tokens + sizes.prefix_tokens + sizes.prompt_rows
-    classes = -(-sizes.classes // plan.class_chunks)
-    text = _tower_bytes(config.text, classes, sizes.text_tokens, seen, plan.remat)
-    tokens = config.vision.grid**2 + 1
-    seen = tokens + sizes.prompt_rows
-    return text + _tower_bytes(config.vision, sizes.images, tokens, seen, plan.remat)
+    seen = step.text_tokens + step.prefix_tokens + step.prompt_rows
+    classes = -(-step.classes // plan.class_chunks)
+    text = _tower_bytes(sizes.text, classes, step.text_tokens, seen, plan.remat)
+    tokens = sizes.vision.grid**2 + 1
+    seen = tokens + step.prompt_rows
+    return text + _tower_bytes(sizes.vision, step.images, tokens, seen, plan.remat)
 
 
 def _tower_bytes(config: TowerConfig, rows: int, tokens: int, seen: int, remat: bool) -> int:

@@ -12,7 +12,7 @@ MEANS = ("loss", "accuracy")
 Sums = dict[str, dict[str, np.ndarray]]
 
 
-class Position(NamedTuple):
+class EpochProgress(NamedTuple):
     """What a run has done.
 
     Attributes:
@@ -57,11 +57,11 @@ class Position(NamedTuple):
         return cls(metadata["epoch"], metadata.get("epoch_step", 0), sums)
 
 
-START = Position(0, 0, {})
+START = EpochProgress(0, 0, {})
 
 
 def chunks(
-    done: Position, epochs: int, steps_per_epoch: int, every_steps: int
+    done: EpochProgress, epochs: int, steps_per_epoch: int, every_steps: int
 ) -> Iterator[tuple[int, slice]]:
     """Yields what is left to do: epochs, and which of their steps to run in one go.
 
@@ -81,7 +81,7 @@ def chunks(
             start = stop
 
 
-def epoch_means(done: Position) -> dict[str, Any]:
+def epoch_means(done: EpochProgress) -> dict[str, Any]:
     """Means over the steps: val_loss, train_loss, ..; of each member too, if there are."""
     row: dict[str, Any] = {}
     members: dict[str, Any] = {}

@@ -36,7 +36,7 @@ def test_words_start_as_zero_shot(clip: Clip, dataset: Dataset, images: np.ndarr
 
 def test_words_start_as_zero_shot_with_a_tokenizer_of_words(dataset: Dataset) -> None:
     clip = load_clip("tiny")
-    side = clip.config.vision.image_size
+    side = clip.sizes.vision.image_size
     images = np.random.default_rng(0).standard_normal((2, side, side, 3)).astype(np.float32)
     digits = dataclasses.replace(
         dataset, classnames=("zero", "one", "nine"), template="a photo of the digit {}."

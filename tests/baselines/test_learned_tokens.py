@@ -222,7 +222,7 @@ def test_counts(clip: Clip, dataset: Dataset) -> None:
 
 def test_learned_tokens_need_whole_texts(clip: Clip, dataset: Dataset) -> None:
     ids = clip.tokenize(prompts_for(dataset.classnames, PHOTO))
-    texts = prepare_texts(ids, clip.config.text)
+    texts = prepare_texts(ids, clip.sizes.text)
     assert texts.prefix is not None
     with pytest.raises(ConfigError, match="whole texts"):
         text_features(clip, texts, tokens=jnp.zeros((1, 2, 16)))

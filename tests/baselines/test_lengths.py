@@ -56,14 +56,14 @@ def test_an_impossible_total_is_refused(longest: int, total: int) -> None:
 
 
 def test_uniform_lengths(clip: Clip) -> None:
-    everywhere, shallow = uniform_lengths(clip.config, 2), uniform_lengths(clip.config, 3, depth=1)
+    everywhere, shallow = uniform_lengths(clip.sizes, 2), uniform_lengths(clip.sizes, 3, depth=1)
     np.testing.assert_array_equal(everywhere["image"], [2, 2, 2, 2])
     np.testing.assert_array_equal(everywhere["text"], [2, 2, 2])
     np.testing.assert_array_equal(shallow["image"], [3, 0, 0, 0])
     np.testing.assert_array_equal(shallow["text"], [3, 0, 0])
-    deeper = uniform_lengths(clip.config, 1, depth=9)
+    deeper = uniform_lengths(clip.sizes, 1, depth=9)
     assert prompt_tokens(deeper) == 7
     for lengths in (everywhere, shallow, deeper):
-        check_lengths(lengths, clip.config, "here")
+        check_lengths(lengths, clip.sizes, "here")
     with pytest.raises(ConfigError, match="depth -1"):
-        uniform_lengths(clip.config, 1, depth=-1)
+        uniform_lengths(clip.sizes, 1, depth=-1)

@@ -127,7 +127,7 @@ def test_openais_activation_is_read(tmp_path: Path) -> None:
     clip = dpl_jax.load_clip(
         write_open_clip(tmp_path / "clip", changed("model_cfg", quick_gelu=True), tensors)
     )
-    assert clip.config.text.hidden_act == clip.config.vision.hidden_act == "quick_gelu"
+    assert clip.sizes.text.hidden_act == clip.sizes.vision.hidden_act == "quick_gelu"
 
 
 def test_hugging_faces_files_go_first_where_there_are_both(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def images() -> jax.Array:
 
 @pytest.fixture(scope="module")
 def params(clip: Clip) -> Tree:
-    prompts, alphas = init_supernet(clip.config, LONGEST, 1, {"image": 1.0, "text": 1.0})
+    prompts, alphas = init_supernet(clip.sizes, LONGEST, 1, {"image": 1.0, "text": 1.0})
     return {"prompts": prompts, "alphas": alphas}
 
 
@@ -80,7 +80,7 @@ def ours(clip: Clip, texts: Texts, images: jax.Array, params: Tree) -> tuple[Any
 
 
 def whole(input_ids: np.ndarray, clip: Clip) -> Texts:
-    return Texts(jnp.asarray(input_ids), jnp.asarray(end_positions(input_ids, clip.config.text)))
+    return Texts(jnp.asarray(input_ids), jnp.asarray(end_positions(input_ids, clip.sizes.text)))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def whole(input_ids: np.ndarray, clip: Clip) -> Texts:
 def test_every_way_equals_the_slow_one(
     clip: Clip, input_ids: np.ndarray, images: jax.Array, params: Tree, expected: Any, saving: dict
 ) -> None:
-    texts = prepare_texts(input_ids, clip.config.text)
+    texts = prepare_texts(input_ids, clip.sizes.text)
     assert texts.prefix is not None and len(texts.prefix) == len(COMMON)
     assert_close(ours(clip.replace(**saving), texts, images, params), expected)
 
@@ -106,7 +106,7 @@ def test_bfloat16_is_close(
     clip: Clip, input_ids: np.ndarray, images: jax.Array, params: Tree, expected: Any
 ) -> None:
     """Rounding to 8 bits of mantissa, over a few layers: some percent of a gradient."""
-    texts = prepare_texts(input_ids, clip.config.text)
+    texts = prepare_texts(input_ids, clip.sizes.text)
     found = ours(clip.replace(dtype="bfloat16"), texts, images, params)
     for ours_leaf, leaf in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert ours_leaf.dtype == jnp.float32
@@ -120,7 +120,7 @@ def test_the_naive_benchmark_computes_the_same(
     """The ratio in docs/performance.md compares two programs with one result."""
 
     def naive(params: Tree) -> jax.Array:
-        return loss(naive_jax.naive_logits(clip.params, clip.config, images, input_ids, params))
+        return loss(naive_jax.naive_logits(clip.params, clip.sizes, images, input_ids, params))
 
     assert_close(jax.jit(jax.value_and_grad(naive))(params), expected)
 
@@ -134,7 +134,7 @@ def test_bfloat16_stays_inside_the_towers() -> None:
     products = [e for e in equations if e.primitive.name == "dot_general"]
     narrow = [e for e in products if str(e.invars[0].aval.dtype) == "bfloat16"]
     assert len(narrow) > len(products) / 2
-    features = problem.clip.config.projection_dim
+    features = problem.clip.sizes.projection_dim
     logits = [e for e in products if tuple(e.outvars[0].aval.shape) == (2, 4)]
     assert logits and all(e.invars[0].aval.shape[-1] == features for e in logits)
     assert all(dtypes(e) == {"float32"} for e in logits)

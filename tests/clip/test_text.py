@@ -42,7 +42,7 @@ def padded(ids: np.ndarray, filling: Any = EOS) -> np.ndarray:
 def test_cuts_change_nothing(clip: Clip, prompts: Any) -> None:
     """Cut and with the common prefix apart, against whole rows of 40 tokens."""
     ids = clip.tokenize(TEXTS)
-    texts = prepare_texts(padded(ids), clip.config.text)
+    texts = prepare_texts(padded(ids), clip.sizes.text)
     assert texts.prefix is not None and texts.prefix.shape[0] + texts.input_ids.shape[1] < 30
     for layer_prompts in (None, prompts):
         expected = whole_features(clip, padded(ids), layer_prompts)

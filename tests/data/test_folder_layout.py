@@ -14,7 +14,7 @@ from dpl_jax.data.folder_layout import split_name
 from dpl_jax.data.load import check_test_images, remarks, sample
 from dpl_jax.data.split import build_dataset
 from dpl_jax.errors import DataError, DplError
-from dpl_jax.members.seed_bank import load_pool
+from dpl_jax.members.seed_bank import load_seed_bank
 from dpl_jax.training.inputs import load_inputs
 from tests.data.trees import check_trees
 
@@ -244,7 +244,7 @@ def test_a_run_says_what_was_taken_for_what_before_anything_else(grow, tmp_path,
         config = get_config("shots=2")
         config.clip.path, config.data.root = str(tmp_path / "no CLIP"), root
         if members:
-            load_pool(config, [1], hold_out=True)
+            load_seed_bank(config, [1], hold_out=True)
         else:
             load_inputs(config, hold_out=True)
 

@@ -72,8 +72,8 @@ def gradients(clip: Clip) -> dict[str, Any]:
     images = jnp.asarray(random.standard_normal((3, 16, 16, 3)), jnp.float32)
     labels = jnp.asarray([2, 6, 0])
     words = ["cat", "a dog", "whale", "tree", "blue car", "owl", "fern"]
-    texts = prepare_texts(clip.tokenize([f"a {word}." for word in words]), clip.config.text)
-    prompts, alphas = init_supernet(clip.config, 2, 1, SCALE)
+    texts = prepare_texts(clip.tokenize([f"a {word}." for word in words]), clip.sizes.text)
+    prompts, alphas = init_supernet(clip.sizes, 2, 1, SCALE)
 
     @jax.jit
     def value(params: Any, clip: Clip, teacher: jax.Array) -> Any:

@@ -75,7 +75,7 @@ def test_an_imported_search_can_be_trained_on(searched, golden):
 
 def test_lengths_are_the_argmax_of_the_last_epoch(released, golden, clip, tmp_path):
     import_lengths(released, tmp_path / "new" / "lengths.json")
-    lengths = read_lengths(tmp_path / "new" / "lengths.json", clip.config)
+    lengths = read_lengths(tmp_path / "new" / "lengths.json", clip.sizes)
     for tower in TOWERS:
         expected = golden[f"init_alpha_{tower}"].argmax(axis=1)
         np.testing.assert_array_equal(lengths[tower], expected)
@@ -118,7 +118,7 @@ def test_odd_numbers_survive_the_round_trip(golden, clip, tmp_path):
     first[0, :4] = [-0.0, 1e-45, np.finfo(np.float32).max, -1e-38]
     save_file(tensors, tmp_path / "one.safetensors")
     write_prompts(
-        tmp_path / "two.safetensors", *read_prompts(tmp_path / "one.safetensors", clip.config)
+        tmp_path / "two.safetensors", *read_prompts(tmp_path / "one.safetensors", clip.sizes)
     )
     one, two = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("one", "two"))
     assert one == two
@@ -127,7 +127,7 @@ def test_odd_numbers_survive_the_round_trip(golden, clip, tmp_path):
 def test_half_precision_is_read_exactly(golden, clip, tmp_path):
     half = {name: tensor.astype(np.float16) for name, tensor in stage2_tensors(golden).items()}
     save_file(half, tmp_path / "half.safetensors")
-    prompts = read_prompts(tmp_path / "half.safetensors", clip.config).prompts
+    prompts = read_prompts(tmp_path / "half.safetensors", clip.sizes).prompts
     row = half["prompt_learner.ctx_txt_lst.1"]  # (4, 64)
     np.testing.assert_array_equal(prompts["text"][1], row.astype(np.float32), strict=True)
 

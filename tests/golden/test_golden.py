@@ -56,7 +56,7 @@ def batch(golden: Golden, number: int) -> tuple[jax.Array, jax.Array]:
 
 
 def texts_of(golden: Golden, clip: Clip) -> Texts:
-    return prepare_texts(golden["input_ids"], clip.config.text)
+    return prepare_texts(golden["input_ids"], clip.sizes.text)
 
 
 def assert_gradient(ours: Any, expected: np.ndarray) -> None:

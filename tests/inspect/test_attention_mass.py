@@ -133,12 +133,12 @@ def test_a_map_has_the_patches_in_place_and_leaves_out_the_last_layer(case: Case
 def test_a_map_is_spread_over_the_pixels(case: Case) -> None:
     """Sixteen pixels in two patches of eight; or of seven, and two pixels are in none."""
     maps = np.array([[[0.0, 1.0], [0.0, 1.0]]])
-    spread = over_image(maps, case.clip.config.vision)
+    spread = over_image(maps, case.clip.sizes.vision)
     assert spread.shape == (1, 16, 16)
     np.testing.assert_allclose(spread[0, :, :4], 0)
     np.testing.assert_allclose(spread[0, :, 12:], 1)
     np.testing.assert_allclose(spread.mean(), 0.5)
-    odd = over_image(maps, dataclasses.replace(case.clip.config.vision, patch_size=7))
+    odd = over_image(maps, dataclasses.replace(case.clip.sizes.vision, patch_size=7))
     np.testing.assert_allclose(odd[0, :, 13:], 1)
     np.testing.assert_allclose(odd[0, :, :14].mean(), 0.5)
 

@@ -18,7 +18,7 @@ from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import evaluate
 from dpl_jax.files.json import read_json
 from dpl_jax.members.groups import Grouping, group_members, member_mesh
-from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import search_stage
 from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.prompts.trees import TOWERS, limit_alphas
@@ -168,10 +168,10 @@ def test_a_member_is_evaluated_as_the_run_alone(
 
 def test_members_on_two_devices_equal_those_on_one(config: ConfigDict) -> None:
     config = stand_alone(config, Member(2, 1))
-    pool = load_pool(config, [1, 2], hold_out=True)
+    bank = load_seed_bank(config, [1, 2], hold_out=True)
     epochs = {}
     for devices in (1, 2):
-        stage = search_stage(config, pool, in_groups(devices).mesh, MEMBERS)
+        stage = search_stage(config, bank, in_groups(devices).mesh, MEMBERS)
         epoch = stage.run_steps(stage.start(), 0, slice(None))
         held_by = {leaf.sharding.num_devices for leaf in jax.tree.leaves(epoch)}
         assert held_by == {devices}
@@ -251,26 +251,26 @@ def test_masked_alphas_have_no_weight_and_no_gradient() -> None:
 
 
 @pytest.fixture(scope="module")
-def pool(config: ConfigDict) -> Pool:
-    return load_pool(stand_alone(config, Member(2, 1)), [1, 2], hold_out=True)
+def pool(config: ConfigDict) -> SeedBank:
+    return load_seed_bank(stand_alone(config, Member(2, 1)), [1, 2], hold_out=True)
 
 
 def groupings(
-    config: ConfigDict, pool: Pool, devices: int, monkeypatch: pytest.MonkeyPatch
+    config: ConfigDict, bank: SeedBank, devices: int, monkeypatch: pytest.MonkeyPatch
 ) -> dict[int, Grouping]:
     own = jax.devices()[:devices]
     monkeypatch.setattr("jax.local_devices", lambda: own)
     found = {}
     for limit in range(0, 4_000_000, 200_000):
         monkeypatch.setattr("dpl_jax.members.groups.memory_limit", lambda _, limit=limit: limit)
-        found[limit] = group_members(stand_alone(config, Member(2, 1)), pool, MEMBERS)
+        found[limit] = group_members(stand_alone(config, Member(2, 1)), bank, MEMBERS)
     return found
 
 
 def test_members_are_split_by_the_memory_limit(
-    config: ConfigDict, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    config: ConfigDict, bank: SeedBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {limit: each.size for limit, each in groupings(config, pool, 1, monkeypatch).items()}
+    sizes = {limit: each.size for limit, each in groupings(config, bank, 1, monkeypatch).items()}
     assert list(sizes.values()) == sorted(sizes.values())
     assert set(sizes.values()) == {1, 2, 3, 4}
     needed = {size: min(limit for limit in sizes if sizes[limit] == size) for size in (2, 3, 4)}
@@ -280,9 +280,9 @@ def test_members_are_split_by_the_memory_limit(
 
 
 def test_the_cores_of_a_processor_share_its_memory(
-    config: ConfigDict, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    config: ConfigDict, bank: SeedBank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on_one, on_two = (groupings(config, pool, devices, monkeypatch) for devices in (1, 2))
+    on_one, on_two = (groupings(config, bank, devices, monkeypatch) for devices in (1, 2))
     for limit, (size, mesh) in on_two.items():
         assert size % mesh.size == 0
         assert size <= on_one[limit].size  # CLIP lies in the memory twice

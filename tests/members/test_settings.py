@@ -17,7 +17,7 @@ from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
 from dpl_jax.studies.ablation import ablate
-from dpl_jax.studies.comparison.contest import compare
+from dpl_jax.studies.comparison.compare import compare
 from dpl_jax.train import train
 
 # Every setting of a stage with another value than its default; one that is new needs a line here.

@@ -65,7 +65,7 @@ def relative_error(ours, theirs):
 
 def test_features_and_logits_equal_transformers(pair):
     model, clip = pair
-    side = clip.config.vision.image_size
+    side = clip.sizes.vision.image_size
     images = np.random.default_rng(0).normal(size=(1, side, side, 3)).astype(np.float32)
     with torch.no_grad():
         out = model(

@@ -63,7 +63,7 @@ def test_params_are_float32_arrays(clip: Clip) -> None:
     assert all(isinstance(leaf, jax.Array) and leaf.dtype == jnp.float32 for leaf in leaves)
     assert [id(leaf) for leaf in jax.tree.leaves(clip)] == [id(leaf) for leaf in leaves]
     assert set(clip.params) == {"image", "text", "logit_scale"}
-    assert clip.config.layers == {"image": 3, "text": 2}
+    assert clip.sizes.layers == {"image": 3, "text": 2}
 
 
 def test_jit(clip: Clip, given: Arguments) -> None:

@@ -146,7 +146,7 @@ def test_two_alternating_steps(case: Case, slow_search: SlowSearch) -> None:
     settings.max_context_length = T
     settings.prompts.warmup_epochs = 0  # constant rates within the first epoch
     search = FrozenConfigDict(settings)
-    texts = prepare_texts(case.input_ids, case.clip.config.text)
+    texts = prepare_texts(case.input_ids, case.clip.sizes.text)
     task = Task(None, None, texts, text_features(case.clip, texts), Preprocessing(16, 16))
     params = jax.tree.map(jnp.asarray, {"prompts": case.prompts, "alphas": case.alphas})
     state = create_search_state(params, search, 100, seed=0)

@@ -33,7 +33,7 @@ def inputs(clip: Clip) -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def params(clip: Clip) -> tuple[dict[str, Any], dict[str, Any]]:
     """Prompts of an unlike scale, and alphas far from equal."""
-    prompts, alphas = init_supernet(clip.config, T, seed=0, scale=SCALE)
+    prompts, alphas = init_supernet(clip.sizes, T, seed=0, scale=SCALE)
     return prompts, jax.tree.map(lambda alpha: 1e3 * alpha, alphas)
 
 
@@ -98,8 +98,8 @@ def test_vmapped_members_equal_a_loop(clip: Clip, inputs: Any, params: Any) -> N
 
 def test_a_smaller_supernet_starts_with_the_same_rows(clip: Clip) -> None:
     """So that a member limited to T = 2 is a run of its own with T = 2."""
-    large = init_supernet(clip.config, 5, seed=4, scale=SCALE)
-    small = init_supernet(clip.config, 2, seed=4, scale=SCALE)
+    large = init_supernet(clip.sizes, 5, seed=4, scale=SCALE)
+    small = init_supernet(clip.sizes, 2, seed=4, scale=SCALE)
     for tower in TOWERS:
         np.testing.assert_array_equal(large[0][tower][:, :3], small[0][tower])
         np.testing.assert_array_equal(large[1][tower][:, :3], small[1][tower])
@@ -108,25 +108,25 @@ def test_a_smaller_supernet_starts_with_the_same_rows(clip: Clip) -> None:
 def test_initial_prompts_and_alphas(clip: Clip) -> None:
     """Images normal(0, 1), text uniform in [0, 1), alphas 1e-3 * normal; no rows alike."""
     scale = {"image": 2.0, "text": 0.5}
-    prompts, alphas = init_supernet(clip.config, 6, seed=1, scale=scale)
+    prompts, alphas = init_supernet(clip.sizes, 6, seed=1, scale=scale)
     assert prompts["image"].shape == (3, 21, 24) and prompts["text"].shape == (2, 21, 16)
     assert alphas["image"].shape == (3, 7) and alphas["text"].shape == (2, 7)
     image, text = np.asarray(prompts["image"]), np.asarray(prompts["text"])
     assert abs(image.mean()) < 0.2 and 1.8 < image.std() < 2.2
     assert text.min() >= 0 and text.max() < 0.5 and 0.22 < text.mean() < 0.28
     assert 2e-4 < np.concatenate([a.ravel() for a in alphas.values()]).std() < 3e-3
-    other = np.asarray(init_supernet(clip.config, 6, seed=2, scale=scale)[0]["image"])
+    other = np.asarray(init_supernet(clip.sizes, 6, seed=2, scale=scale)[0]["image"])
     rows, others = ({row.tobytes() for row in a.reshape(-1, 24)} for a in (image, other))
     assert len(rows) == len(others) == 63 and not rows & others
 
 
 def test_initial_rows_of_stage_two(clip: Clip) -> None:
     """normal(0, 0.02), as many as the longest length; the rows in use do not depend on it."""
-    prompts = init_discrete(clip.config, LENGTHS, seed=1, scale=0.02)
+    prompts = init_discrete(clip.sizes, LENGTHS, seed=1, scale=0.02)
     assert prompts["image"].shape == (3, 3, 24) and prompts["text"].shape == (2, 3, 16)
     assert 0.015 < np.asarray(prompts["image"]).std() < 0.025
     shorter = LENGTHS | {"image": np.array([1, 0, 1])}
-    rows = init_discrete(clip.config, shorter, seed=1, scale=0.02)["image"]
+    rows = init_discrete(clip.sizes, shorter, seed=1, scale=0.02)["image"]
     np.testing.assert_array_equal(rows, prompts["image"][:, :1])
 
 

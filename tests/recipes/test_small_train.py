@@ -161,7 +161,7 @@ def test_the_exported_clip_is_the_average_in_half_precision(
     clip = load_clip(tmp_path / "clip")
     images = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
     average = whole[1].average["image"]
-    expected = image_tower(clip.config).apply({"params": average}, images)
+    expected = image_tower(clip.sizes).apply({"params": average}, images)
     np.testing.assert_allclose(image_features(clip, images), expected, rtol=0.02, atol=0.02)
     task = dataclasses.replace(read_folder(str(photos / "set")), classnames=("poppy", "sea"))
     assert accuracies(clip, task, 4, (1,)) == {"zero_shot": 100, "linear_probe": 100}

@@ -120,7 +120,7 @@ def test_a_quick_run_writes_a_clip_that_loads_with_its_features(
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
     clip = load_clip(tmp_path / "clip")
     params, sizes, _ = kept["result"]
-    assert clip.config == sizes
+    assert clip.sizes == sizes
     images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
     trained = image_tower(sizes).apply({"params": params["image"]}, images)
     np.testing.assert_allclose(image_features(clip, images), trained, rtol=1e-5, atol=1e-6)

@@ -20,7 +20,7 @@ from configs import digits
 from dpl_jax.data.order import train_order
 from dpl_jax.errors import ConfigError, Interrupted, NumericsError
 from dpl_jax.members.groups import Grouping, member_mesh, run_groups
-from dpl_jax.members.seed_bank import Pool, load_pool
+from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import search_stage
 from dpl_jax.members.states import Member, search_states
 from dpl_jax.runs import checkpoints
@@ -164,30 +164,30 @@ def test_an_epoch_in_chunks_is_the_epoch_in_one(
 
 
 @pytest.fixture(scope="module")
-def pool(files: Path) -> Pool:
-    return load_pool(make_config(files), [1, 2], hold_out=True)
+def pool(files: Path) -> SeedBank:
+    return load_seed_bank(make_config(files), [1, 2], hold_out=True)
 
 
-def search_both(files: Path, pool: Pool, folder: Path) -> Path:
+def search_both(files: Path, bank: SeedBank, folder: Path) -> Path:
     """A search of two members with different seeds."""
     config, members = make_config(files), [Member(2, 1), Member(2, 2)]
     grouping = Grouping(2, member_mesh(jax.devices()[:1]))
     with open_run(folder, "ablate", config) as run:
-        stage = functools.partial(search_stage, config, pool, grouping.mesh)
+        stage = functools.partial(search_stage, config, bank, grouping.mesh)
         run_groups(run, config, members, grouping, stage)
     return folder / "search-members-1-2"
 
 
 def test_members_stopped_within_an_epoch_end_as_if_they_had_not(
-    files: Path, pool: Pool, tmp_path: Path, stop_after_saving: Callable[[], None]
+    files: Path, bank: SeedBank, tmp_path: Path, stop_after_saving: Callable[[], None]
 ) -> None:
     for _ in range(2):
         with pytest.raises(StoppedError):
-            search_both(files, pool, tmp_path / "stopped")
+            search_both(files, bank, tmp_path / "stopped")
     stop_after_saving()
-    folder = search_both(files, pool, tmp_path / "stopped")
+    folder = search_both(files, bank, tmp_path / "stopped")
     assert len(states(folder)[2].metadata["sums"]["val"]["loss"]) == 2
-    assert_same_run(folder, search_both(files, pool, tmp_path / "whole"))
+    assert_same_run(folder, search_both(files, bank, tmp_path / "whole"))
 
 
 def test_a_number_that_goes_wrong_is_told_with_its_step_half_and_images(
@@ -213,7 +213,7 @@ def test_a_number_that_goes_wrong_is_told_with_its_step_half_and_images(
 
 
 def test_of_several_members_the_one_that_went_wrong_is_named(
-    files: Path, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path, bank: SeedBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoilt(*arguments: Any) -> State:
         states = search_states(*arguments)
@@ -225,7 +225,7 @@ def test_of_several_members_the_one_that_went_wrong_is_named(
     with pytest.raises(
         NumericsError, match=r"^Step 1 .* the alphas .* went wrong for: Member\("
     ) as c:
-        search_both(files, pool, tmp_path)
+        search_both(files, bank, tmp_path)
     assert "seed=2)" in str(c.value) and "seed=1)" not in str(c.value)
 
 
@@ -294,11 +294,11 @@ def test_a_run_in_a_notebook_raises_with_its_folder(
 
 
 def test_members_go_on_in_the_folder_of_them_all(
-    files: Path, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Path, bank: SeedBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "dpl_jax.training.loop.append_metrics", lambda *_: os.kill(os.getpid(), signal.SIGINT)
     )
     with pytest.raises(Interrupted, match="search-members-1-2") as caught:
-        search_both(files, pool, tmp_path)
+        search_both(files, bank, tmp_path)
     assert (caught.value.workdir, caught.value.exit_code) == (tmp_path, 130)

@@ -53,7 +53,7 @@ def test_the_map_is_where_attention_goes_to_the_prompts(classifier, png, digit):
     images = normalise(jnp.asarray(classifier.pixels(digit))[None], mean, std)
     mass = image_attention_mass(classifier.clip, images, classifier.prompts["image"])
     assert answer["share"] == pytest.approx(float(mass.mean()), rel=1e-4)
-    spread = over_image(patch_map(mass), classifier.clip.config.vision)[0]
+    spread = over_image(patch_map(mass), classifier.clip.sizes.vision)[0]
     shown = pixels(answer["map"]).astype(int)
     assert np.abs(shown - coloured(spread)).max() <= 2
     brightest = np.unravel_index(spread.argmax(), spread.shape)

@@ -24,12 +24,12 @@ def inputs(clip: Clip) -> dict[str, Any]:
         "images": jnp.asarray(random.standard_normal((3, 16, 16, 3)), jnp.float32),
         "labels": jnp.array([0, 2, 1]),
         "input_ids": clip.tokenize(["a cat", "a dog", "an owl"]),
-        "prompts": init_discrete(clip.config, LENGTHS, seed=0, scale=1.0),
+        "prompts": init_discrete(clip.sizes, LENGTHS, seed=0, scale=1.0),
     }
 
 
 def loss(clip: Clip, inputs: dict[str, Any], distillation: float) -> float:
-    texts = prepare_texts(inputs["input_ids"], clip.config.text)
+    texts = prepare_texts(inputs["input_ids"], clip.sizes.text)
     value, _ = loss_and_accuracy(
         clip,
         inputs["images"],

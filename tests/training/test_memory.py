@@ -42,25 +42,25 @@ DEEP = ClipConfig(
 )
 
 
-def temporary_bytes(config: ClipConfig, sizes: StepSizes, longest: int, plan: Plan) -> int:
+def temporary_bytes(sizes: ClipConfig, step: StepSizes, longest: int, plan: Plan) -> int:
     """What the compiled gradient of the text prompts takes besides its arguments, says XLA."""
 
-    def shape(*sizes: int, dtype: type = jnp.float32) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(sizes, dtype)
+    def shape(*lengths: int, dtype: type = jnp.float32) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(lengths, dtype)
 
     def loss(prompts, alphas, params, texts):
         how = {"remat": plan.remat, "class_chunks": plan.class_chunks}
-        clip = Clip(params, config, "float32", None, None, "", "", **how)
+        clip = Clip(params, sizes, "float32", None, None, "", "", **how)
         return text_features(clip, texts, supernet_prompts(prompts, alphas)).sum()
 
-    layers, width = config.text.num_hidden_layers, config.text.hidden_size
+    layers, width = sizes.text.num_hidden_layers, sizes.text.hidden_size
     args = (
         shape(layers, candidate_rows(longest), width),
         shape(layers, longest + 1),
-        abstract_params(config),
+        abstract_params(sizes),
         Texts(
-            shape(sizes.classes, sizes.text_tokens, dtype=jnp.int32),
-            shape(sizes.classes, dtype=jnp.int32),
+            shape(step.classes, step.text_tokens, dtype=jnp.int32),
+            shape(step.classes, dtype=jnp.int32),
         ),
     )
     program = jax.jit(jax.grad(loss)).lower(*args).compile()
@@ -92,10 +92,10 @@ def test_larger_steps_take_more(smaller: dict, larger: dict) -> None:
         assert less < memory.step_bytes(VIT_B16, IMAGENET._replace(**larger), plan)
 
 
-def choose(free: int, sizes: StepSizes = IMAGENET, **settings: object) -> Plan:
+def choose(free: int, step: StepSizes = IMAGENET, **settings: object) -> Plan:
     chosen = config.memory()
     chosen.update(settings)
-    return memory.choose_plan(VIT_B16, sizes, free, memory.plans(sizes.classes, chosen))
+    return memory.choose_plan(VIT_B16, step, free, memory.plans(step.classes, chosen))
 
 
 def test_nothing_is_computed_again_where_memory_is_enough() -> None:
@@ -139,7 +139,7 @@ def test_parameters_and_images_count(clip: Clip) -> None:
     settings = config.get_config()
     ids = jnp.zeros((512, 20), jnp.int32)
     texts = Texts(ids, jnp.zeros((512,), jnp.int32))
-    step = memory.step_bytes(clip.config, memory.step_sizes(texts, settings), Plan(False, 1))
+    step = memory.step_bytes(clip.sizes, memory.step_sizes(texts, settings), Plan(False, 1))
     settings.memory.limit_mb = step // MB + 2
     assert memory.fit_memory(clip, texts, None, settings).class_chunks == 1
     images = jnp.zeros((3 * MB,), jnp.uint8)

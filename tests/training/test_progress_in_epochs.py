@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpl_jax.files.json import to_json
-from dpl_jax.training.progress_in_epochs import START, Position, chunks, epoch_means
+from dpl_jax.training.progress_in_epochs import START, EpochProgress, chunks, epoch_means
 
 
 @given(
@@ -27,12 +27,12 @@ def test_every_step_once_and_cut_where_a_run_that_never_stopped_is_cut(
     assert len(whole) == epochs * (-(-steps // every) if every else 1)
     at = min(done, len(whole))  # any end of a chunk
     epoch, step = (whole[at][0], whole[at][1].start) if at < len(whole) else (epochs, 0)
-    assert list(chunks(Position(epoch, step, {}), epochs, steps, every)) == whole[at:]
+    assert list(chunks(EpochProgress(epoch, step, {}), epochs, steps, every)) == whole[at:]
 
 
 def test_a_position_between_the_cuts_goes_on_to_the_next_one() -> None:
     """As when ``every_steps`` is another one than before."""
-    left = list(chunks(Position(1, 3, {}), 2, 10, 4))
+    left = list(chunks(EpochProgress(1, 3, {}), 2, 10, 4))
     assert left == [(1, slice(3, 4)), (1, slice(4, 8)), (1, slice(8, 10))]
 
 
@@ -55,14 +55,14 @@ def test_means_do_not_depend_on_where_an_epoch_is_cut(members: tuple[int, ...]) 
     metrics = random_metrics(40, members)
     rows = []
     for cuts in ((0, 40), (0, 1, 40), (0, 13, 17, 39, 40), tuple(range(41))):
-        done = Position(6, 0, {})
+        done = EpochProgress(6, 0, {})
         for start, stop in pairwise(cuts):
             part = {
                 split: {name: leaf[start:stop] for name, leaf in values.items()}
                 for split, values in metrics.items()
             }
             stored = json.dumps(to_json(done.after(part).to_metadata()))
-            done = Position.from_metadata(json.loads(stored))
+            done = EpochProgress.from_metadata(json.loads(stored))
         assert (done.epoch, done.step) == (6, 40)
         rows.append(json.dumps(to_json(epoch_means(done))))
     assert len(set(rows)) == 1
@@ -76,6 +76,6 @@ def test_means_do_not_depend_on_where_an_epoch_is_cut(members: tuple[int, ...]) 
 
 
 def test_a_checkpoint_of_a_whole_epoch_needs_no_sums() -> None:
-    assert Position.from_metadata({"epoch": 3, "order_seed": 1}) == Position(3, 0, {})
+    assert EpochProgress.from_metadata({"epoch": 3, "order_seed": 1}) == EpochProgress(3, 0, {})
     after = START.after(random_metrics(2, ())).after_epoch()
-    assert after == Position(1, 0, {})
+    assert after == EpochProgress(1, 0, {})

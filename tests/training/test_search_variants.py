@@ -42,13 +42,13 @@ def settings(**changes: Any) -> ConfigDict:
 
 @pytest.fixture(scope="module")
 def params(clip: Clip) -> dict[str, Any]:
-    prompts, alphas = init_supernet(clip.config, T, 0, {"image": 1.0, "text": 1.0})
+    prompts, alphas = init_supernet(clip.sizes, T, 0, {"image": 1.0, "text": 1.0})
     return {"prompts": prompts, "alphas": jax.tree.map(lambda leaf: 500 * leaf, alphas)}
 
 
 @pytest.fixture(scope="module")
 def task(clip: Clip) -> Task:
-    texts = prepare_texts(clip.tokenize(TEXTS), clip.config.text)
+    texts = prepare_texts(clip.tokenize(TEXTS), clip.sizes.text)
     return Task(None, None, texts, text_features(clip, texts), Preprocessing(16, 16))
 
 

@@ -175,7 +175,7 @@ def read_export(folder: Path, clip_place: str | None = None) -> Exported:
     check_weights(clip, sha256)
     check_preprocessing(clip, about.get("preprocessing"))
     features = arrays.pop(FEATURES, np.zeros(0))
-    if features.shape != (len(names), clip.config.projection_dim) or not _are_directions(features):
+    if features.shape != (len(names), clip.sizes.projection_dim) or not _are_directions(features):
         raise RunFolderError(
             f"{folder / ARRAYS} has no text features of length one of {len(names)} classes."
         )
@@ -221,11 +221,11 @@ def check_params(params: Mapping[str, Any], clip: Clip, folder: Path) -> dict[st
     try:
         if "prompts" not in params or kinds not in ({"lengths"}, {"alphas"}):
             raise ValueError(f"it holds {', '.join(sorted(params)) or 'nothing'}")
-        check_prompts(params["prompts"], clip.config)
+        check_prompts(params["prompts"], clip.sizes)
         if kinds == {"lengths"}:
-            check_prompt_lengths(params["lengths"], params["prompts"], clip.config)
+            check_prompt_lengths(params["lengths"], params["prompts"], clip.sizes)
         else:
-            check_alphas(params["alphas"], clip.config)
+            check_alphas(params["alphas"], clip.sizes)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunFolderError(f"{folder / ARRAYS} holds no prompts of this CLIP: {error}") from error
     return {

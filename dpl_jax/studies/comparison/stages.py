@@ -11,10 +11,10 @@ import jax
 from ml_collections import ConfigDict
 
 from dpl_jax.baselines import method as baselines
-from dpl_jax.baselines.training import fit_stage
+from dpl_jax.baselines.training import baseline_stage
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.members.groups import Grouping, Outcome, group_members, run_groups
-from dpl_jax.members.seed_bank import Pool
+from dpl_jax.members.seed_bank import SeedBank
 from dpl_jax.members.stages import search_stage, train_stage
 from dpl_jax.members.states import Member
 from dpl_jax.prompts.lengths_file import Lengths
@@ -32,7 +32,7 @@ class Trained(NamedTuple):
     seconds: float | None
 
 
-class Bench(NamedTuple):
+class Setup(NamedTuple):
     """What all methods share.
 
     Attributes:
@@ -46,64 +46,68 @@ class Bench(NamedTuple):
 
     run: RunFolder
     config: ConfigDict
-    searching: Pool
-    training: Pool
+    searching: SeedBank
+    training: SeedBank
     members: Sequence[Member]
     grouping: Grouping
 
-    def with_settings(self, section: str, settings: Mapping[str, Any]) -> Bench:
+    def with_settings(self, section: str, settings: Mapping[str, Any]) -> Setup:
         """The same with other settings of one section of the config, "search" or "train"."""
         config = self.config.copy_and_resolve_references()
         config[section].update_from_flattened_dict(dict(settings))
         return self._replace(config=config)
 
 
-def make_bench(
-    run: RunFolder, config: ConfigDict, searching: Pool, training: Pool, seeds: Sequence[int]
-) -> Bench:
-    """The bench of a comparison; see :class:`Bench`."""
+def make_setup(
+    run: RunFolder,
+    config: ConfigDict,
+    searching: SeedBank,
+    training: SeedBank,
+    seeds: Sequence[int],
+) -> Setup:
+    """The setup of a comparison; see :class:`Setup`."""
     members = [Member(config.search.max_context_length, seed) for seed in seeds]
     grouping = group_members(config, searching, members)
-    return Bench(run, config, searching, training, members, grouping)
+    return Setup(run, config, searching, training, members, grouping)
 
 
-def run_search(bench: Bench, name: str) -> Trained:
+def run_search(setup: Setup, name: str) -> Trained:
     """The search of all members."""
-    mesh = bench.grouping.mesh
+    mesh = setup.grouping.mesh
     return _run(
-        bench, name, lambda group: search_stage(bench.config, bench.searching, mesh, group, name)
+        setup, name, lambda group: search_stage(setup.config, setup.searching, mesh, group, name)
     )
 
 
 def run_train(
-    bench: Bench,
+    setup: Setup,
     name: str,
     lengths: Mapping[Member, Lengths],
     supernets: Mapping[Member, Params] | None = None,
 ) -> Trained:
     """Stage 2 of all members with the lengths of each, or of their supernets."""
     stage = functools.partial(
-        train_stage, bench.config, bench.training, bench.grouping.mesh, lengths, supernets=supernets
+        train_stage, setup.config, setup.training, setup.grouping.mesh, lengths, supernets=supernets
     )
-    return _run(bench, name, lambda group: stage(group, name))
+    return _run(setup, name, lambda group: stage(group, name))
 
 
-def run_fit(bench: Bench, name: str, method: baselines.Method, inputs: Any) -> Trained:
+def train_baseline(setup: Setup, name: str, method: baselines.Method, inputs: Any) -> Trained:
     """The training of all members by a baseline method."""
     stage = functools.partial(
-        fit_stage, bench.config, bench.training, bench.grouping.mesh, method, inputs
+        baseline_stage, setup.config, setup.training, setup.grouping.mesh, method, inputs
     )
-    return _run(bench, name, lambda group: stage(group, name))
+    return _run(setup, name, lambda group: stage(group, name))
 
 
-def _run(bench: Bench, name: str, stage: Callable[[Sequence[Member]], Stage]) -> Trained:
+def _run(setup: Setup, name: str, stage: Callable[[Sequence[Member]], Stage]) -> Trained:
     """Runs or resumes a stage; its time is known only if nothing interrupted it."""
-    record = bench.run.path / f"{name}-seconds.json"
-    resumed = any(bench.run.path.glob(f"{name}-members-*/checkpoints/*"))
+    record = setup.run.path / f"{name}-seconds.json"
+    resumed = any(setup.run.path.glob(f"{name}-members-*/checkpoints/*"))
     began = time.perf_counter()
-    outcomes = run_groups(bench.run, bench.config, bench.members, bench.grouping, stage)
+    outcomes = run_groups(setup.run, setup.config, setup.members, setup.grouping, stage)
     jax.block_until_ready([found.params for found in outcomes.values()])
     if not record.is_file():
-        taken = (time.perf_counter() - began) / len(bench.members)
+        taken = (time.perf_counter() - began) / len(setup.members)
         write_json(record, {"seconds": None if resumed else taken})
     return Trained(outcomes, read_json(record)["seconds"])

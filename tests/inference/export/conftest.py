@@ -30,9 +30,9 @@ def classifier_with(kind: str) -> Classifier:
     lengths = {"image": np.array([2, 0, 1, 3]), "text": np.array([1, 0, 4])}
     if kind == "no prompts":
         lengths = jax.tree.map(np.zeros_like, lengths)
-    params = {"prompts": init_discrete(clip.config, lengths, 0, 0.05), "lengths": lengths}
+    params = {"prompts": init_discrete(clip.sizes, lengths, 0, 0.05), "lengths": lengths}
     if kind == "supernet":
-        prompts, alphas = init_supernet(clip.config, 3, 0, {"image": 0.05, "text": 0.05})
+        prompts, alphas = init_supernet(clip.sizes, 3, 0, {"image": 0.05, "text": 0.05})
         params = {"prompts": prompts, "alphas": jax.tree.map(lambda leaf: 1e3 * leaf, alphas)}
     texts = tuple(prompts_for(CLASSNAMES, TEMPLATE))
     preprocessing = clip.preprocessing

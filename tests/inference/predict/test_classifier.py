@@ -115,7 +115,7 @@ def test_a_class_may_have_a_text_of_its_own(classifier, arrays):
 
 
 def test_text_features_have_length_one(classifier):
-    assert classifier.features.shape == (10, classifier.clip.config.projection_dim)
+    assert classifier.features.shape == (10, classifier.clip.sizes.projection_dim)
     np.testing.assert_allclose(np.linalg.norm(classifier.features, axis=1), 1, atol=1e-6)
 
 

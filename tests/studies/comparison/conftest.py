@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dpl_jax import config as base
-from dpl_jax.studies.comparison.contest import compare
+from dpl_jax.studies.comparison.compare import compare
 
 METHODS = (
     "zero_shot,linear_probe,tip_adapter,coop,uniform_1,random,dpl,dpl_inherit,mixture,discretised"

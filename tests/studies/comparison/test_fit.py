@@ -9,9 +9,9 @@ import optax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax.baselines.coop import CoOp
-from dpl_jax.baselines.training import fit_stage
+from dpl_jax.baselines.training import baseline_stage
 from dpl_jax.members.groups import member_mesh
-from dpl_jax.members.seed_bank import load_pool
+from dpl_jax.members.seed_bank import load_seed_bank
 from dpl_jax.members.states import Member
 
 MEMBERS = [Member(2, 1), Member(2, 2)]
@@ -19,10 +19,10 @@ MEMBERS = [Member(2, 1), Member(2, 2)]
 
 def test_members_equal_a_loop_of_sgd(config: ConfigDict) -> None:
     config = config.copy_and_resolve_references()
-    pool, train = load_pool(config, [1, 2], hold_out=False), FrozenConfigDict(config.train)
-    method, clip = CoOp(2), pool.inputs.clip
-    inputs, mesh = method.inputs(clip, pool.inputs.sampled), member_mesh(jax.devices()[:2])
-    stage = fit_stage(config, pool, mesh, method, inputs, MEMBERS, "fit")
+    bank, train = load_seed_bank(config, [1, 2], hold_out=False), FrozenConfigDict(config.train)
+    method, clip = CoOp(2), bank.inputs.clip
+    inputs, mesh = method.inputs(clip, bank.inputs.sampled), member_mesh(jax.devices()[:2])
+    stage = baseline_stage(config, bank, mesh, method, inputs, MEMBERS, "fit")
     states, metrics = stage.run_steps(stage.start(), 0, slice(None))
 
     @jax.jit
@@ -33,8 +33,8 @@ def test_members_equal_a_loop_of_sgd(config: ConfigDict) -> None:
 
         return jax.value_and_grad(loss)(context)
 
-    orders = pool.train_orders([1, 2], train.batch_size, 0)  # (steps, M, B)
-    task = pool.inputs.task.replace(train=pool.inputs.train.resident)
+    orders = bank.train_orders([1, 2], train.batch_size, 0)  # (steps, M, B)
+    task = bank.inputs.task.replace(train=bank.inputs.train.resident)
     for index, member in enumerate(MEMBERS):
         context = np.asarray(method.init(clip, inputs, member.seed)["text"])
         momentum, losses = np.zeros_like(context), []

@@ -16,7 +16,7 @@ from dpl_jax.files.json import read_json
 from dpl_jax.prompts.lengths_file import prompt_tokens
 from dpl_jax.search import search
 from dpl_jax.studies.comparison.catalogue import SEARCHED, catalogue, choose, search_settings
-from dpl_jax.studies.comparison.contest import compare
+from dpl_jax.studies.comparison.compare import compare
 from dpl_jax.train import train
 
 SEED = 2
@@ -139,7 +139,7 @@ def test_another_seed_is_another_comparison(comparison: Path, config: ConfigDict
 
 
 def test_names_are_checked(config: ConfigDict, clip: Any) -> None:
-    known = catalogue(config, clip.config)
+    known = catalogue(config, clip.sizes)
     assert list(choose("coop", known)) == ["coop", "dpl"]
     assert choose("", known) == known
     with pytest.raises(ConfigError, match=r"'colour'.*zero_shot.*mixture"):
