@@ -20,6 +20,8 @@ def get_config() -> ml_collections.ConfigDict:
     data.root = ""
     # JSON file with {"names": {CLASS: [its names, those of its hypernym, of that one's, ...]}}.
     data.names = ""
+    # JSON file of the same form with further words, for config.words: recipes/small/wordnet.py.
+    data.words = ""
     # Folders of tasks that are never trained on, for zero-shot accuracies along the way.
     data.tasks = ()
     # Photos of each task, and of the validation photos, that are looked at along the way.
@@ -33,6 +35,8 @@ def get_config() -> ml_collections.ConfigDict:
     # Photos and captions of a step.
     config.batch_size = 256
     config.captions = 128
+    # So many of the captions have words that no class is called, true of their kind; 0 for none.
+    config.words = 32
 
     # Peak learning rate of Muon (the layers' matrices) and of Adam (all else).
     config.learning_rate = 2e-3
@@ -69,7 +73,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.position_scale = 0.5
 
     # Tokens of the tokenizer: 512 bytes, merges, start and end of text.
-    config.vocab_size = 3072
+    config.vocab_size = 4096
     # Positions of the text tower, as CLIP's, and tokens that captions are padded to.
     config.context_length = 77
     config.caption_length = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ TEMPLATES = {
 KIND = "{}, a kind of {}"
 # Shares of captions with a class's own name, with it and a hypernym, with a hypernym alone.
 FORMS = (0.4, 0.25, 0.35)
+# Share of the classes that a further word may be true of: "device" is too many to say something.
+MOST_CLASSES = 0.1
 FIRST_NAME = 0.6  # how often the first of several names is drawn
 
 Levels = tuple[tuple[str, ...], ...]
@@ -51,26 +53,41 @@ class Names:
         return [levels[0][0] for levels in self.levels]
 
 
+class Words(NamedTuple):
+    """W further words that no class is called.
+
+    Attributes:
+      kinds: every word, and a hypernym of it.
+      true: (C, W) bool, which classes are of that kind too.
+    """
+
+    kinds: tuple[tuple[str, str], ...]
+    true: np.ndarray
+
+
 def read_names(file: Path, classes: Sequence[str]) -> Names:
     """Reads the names of the class folders ``classes``.
 
     Raises:
       DataError: there is no such file, it is damaged, or has no names for one of the classes.
     """
-    try:
-        known = read_json(file)["names"]
-        missing = [name for name in classes if name not in known]
-        if not missing:
-            return _names([_levels(known[name]) for name in classes])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    known = _read_levels(file)
+    if missing := [name for name in classes if name not in known]:
         raise DataError(
-            f"{file} (data.names) cannot be read ({error!s:.200}); it has to hold "
+            f"{file} (data.names) has no names for {len(missing)} of {len(classes)} class folders, "
+            f"such as {missing[0]}."
+        )
+    return _names([known[name] for name in classes])
+
+
+def _read_levels(file: Path) -> dict[str, Levels]:
+    try:
+        return {key: _levels(stored) for key, stored in read_json(file)["names"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} cannot be read ({error!s:.200}); it has to hold "
             '{"names": {CLASS FOLDER: [[NAME, ...], [NAME OF ITS HYPERNYM, ...], ...]}}.'
         ) from error
-    raise DataError(
-        f"{file} (data.names) has no names for {len(missing)} of {len(classes)} class folders, "
-        f"such as {missing[0]}."
-    )
 
 
 def _levels(stored: Any) -> Levels:
@@ -93,10 +110,47 @@ def _names(levels: Sequence[Levels]) -> Names:
     return Names(tuple(levels), words, true)
 
 
-def all_captions(names: Names) -> Iterator[str]:
+def read_words(file: str, names: Names, wanted: int) -> Words:
+    """Reads further words, in the form of the classes' names; none where none are ``wanted``.
+
+    A word is kept with the nearest of its hypernyms that has the same names as one of a class, if
+    that is true of few enough classes to say something (``MOST_CLASSES``).
+
+    Raises:
+      DataError: as :func:`read_names`, or no word says something about the classes.
+    """
+    if not wanted:
+        return Words((), np.zeros((len(names.levels), 0), bool))
+    known = {word.lower() for word in names.words}
+    levels = [each for each in _read_levels(Path(file)).values() if each[0][0].lower() not in known]
+    found = [(each[0][0], *_nearest(each[1:], names)) for each in levels]
+    kept = [
+        (word, kind, true)
+        for word, kind, true in found
+        if 0 < true.sum() <= MOST_CLASSES * len(names.levels)
+    ]
+    if not kept:
+        raise DataError(f"{file} (data.words) has no word of a kind that a class is of; words=0.")
+    true = np.stack([true for _, _, true in kept], axis=1)
+    return Words(tuple((word, kind) for word, kind, _ in kept), true)
+
+
+def _nearest(levels: Levels, names: Names) -> tuple[str, np.ndarray]:
+    """The first hypernym that some class has too, and (C,) bool, which classes have it."""
+    for level in levels:
+        same = {name.lower() for name in level}
+        true = np.array(
+            [any({n.lower() for n in own} == same for own in each) for each in names.levels]
+        )
+        if true.any():
+            return level[0], true
+    return "", np.zeros(len(names.levels), bool)
+
+
+def all_captions(names: Names, words: Words) -> Iterator[str]:
     """Every name in the first template, and the templates, for the tokenizer."""
     first, *others = TEMPLATES
-    for word in names.words:
+    for word in (*names.words, *(word for word, _ in words.kinds)):
         yield first.format(word)
     for levels in names.levels:
         for name in levels[0]:
@@ -132,6 +186,21 @@ def _draw(rng: np.random.Generator, levels: Levels) -> tuple[str, str]:
             return template.format(hypernym), hypernym
         return template.format(KIND.format(name, hypernym)), name
     return template.format(name), name
+
+
+def draw_words(rng: np.random.Generator, words: Words, count: int) -> tuple[list[str], np.ndarray]:
+    """Draws ``count`` captions with further words, and (C, count), which classes are of that kind.
+
+    So a word that no photo is of gets the place of its kind: a photo of a deer is much like those
+    of other ruminants.
+    """
+    rows = rng.choice(len(words.kinds), count)
+    captions = []
+    for word, kind in (words.kinds[row] for row in rows):
+        template = list(TEMPLATES)[_pick(rng, list(TEMPLATES.values()))]
+        told = _pick(rng, FORMS[:2])
+        captions.append(template.format(KIND.format(word, kind) if told else word))
+    return captions, words.true[:, rows]
 
 
 def _name(rng: np.random.Generator, level: Sequence[str]) -> str:

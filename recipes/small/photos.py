@@ -12,7 +12,7 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.split import Item
-from recipes.small.names import Names, draw_captions
+from recipes.small.names import Names, Words, draw_captions, draw_words
 
 Batch = dict[str, Any]
 
@@ -57,6 +57,7 @@ def batch_at(
     step: int,
     photos: Photos,
     names: Names,
+    words: Words,
     tokenize: Callable[[str], np.ndarray],
 ) -> Batch:
     """Returns the batch of one step, the same for the same seed and step.
@@ -67,16 +68,17 @@ def batch_at(
     epoch, place = divmod(step, steps_per_epoch(config, photos))
     order = np.random.default_rng([config.seed, 1, epoch]).permutation(len(photos.labels))
     rows = order[place * config.batch_size : (place + 1) * config.batch_size]
-    captions, words = draw_captions(
-        np.random.default_rng([config.seed, 2, step]), names, config.captions
-    )
+    rng = np.random.default_rng([config.seed, 2, step])
+    captions, named = draw_captions(rng, names, config.captions - config.words)
+    further, true = draw_words(rng, words, config.words)
+    captions += further
     input_ids = np.stack([tokenize(caption) for caption in captions])  # (M, S)
     return {
         "pixels": photos.images[rows],
         "label": photos.labels[rows],
         "input_ids": input_ids,
         "end": input_ids.argmax(axis=1).astype(np.int32),  # the end-of-text id is the largest
-        "true": names.true[:, words],
+        "true": np.concatenate([names.true[:, named], true], axis=1),
     }
 
 

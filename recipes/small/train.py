@@ -28,7 +28,7 @@ from dpl_jax.runtime.signals import EXIT_CODES, stop_signals
 from recipes.sizes import clip_config
 from recipes.small.augment import augment
 from recipes.small.loss import batch_loss
-from recipes.small.names import Names, all_captions, read_names
+from recipes.small.names import Names, Words, all_captions, read_names, read_words
 from recipes.small.optimizer import make_optimizer
 from recipes.small.photos import (
     Batch,
@@ -62,6 +62,7 @@ class Job(NamedTuple):
     sizes: ClipConfig
     photos: Photos
     names: Names
+    words: Words
     tokenize: Callable[[str], Any]
     look: Callable[[State], dict[str, float]]
 
@@ -112,10 +113,13 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path) -> Job:
     """Reads photos and names, and makes the tokenizer where there is none yet."""
     photos, held_out = read_photos(config.data.root, config.image_size)
     names = read_names(Path(config.data.names), photos.classes)
+    words = read_words(config.data.words, names, config.words)
     folder = workdir / "tokenizer"
     if not (folder / "vocab.json").exists():
         folder.mkdir(exist_ok=True)
-        write_tokenizer(folder, all_captions(names), config.vocab_size, config.context_length)
+        write_tokenizer(
+            folder, all_captions(names, words), config.vocab_size, config.context_length
+        )
     tokenizer = Tokenizer(str(folder), config.context_length)
     sizes = clip_config(config)
     count = config.data.looked_at
@@ -127,7 +131,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path) -> Job:
     def look(state: State) -> dict[str, float]:
         return {name: accuracy(state.average, task) for name, task in tasks.items()}
 
-    return Job(sizes, photos, names, padded_tokenizer(tokenizer, config.caption_length), look)
+    return Job(
+        sizes, photos, names, words, padded_tokenizer(tokenizer, config.caption_length), look
+    )
 
 
 def make_train_step(
@@ -177,7 +183,7 @@ def _run_steps(
     saved = clock = time.monotonic()
     with stop_signals() as stop, progress(total, "pretrain", start=start) as bar:
         for step in range(start, total):
-            batch = batch_at(config, step, job.photos, job.names, job.tokenize)
+            batch = batch_at(config, step, job.photos, job.names, job.words, job.tokenize)
             state, loss = train_step(state, batch, kept_patches(config, step, epoch_steps))
             losses.append(loss)
             done = step + 1
