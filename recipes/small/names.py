@@ -127,7 +127,7 @@ def read_words(file: str, names: Names, wanted: int) -> Words:
     kept = [
         (word, kind, true)
         for word, kind, true in found
-        if 0 < true.sum() <= MOST_CLASSES * len(names.levels)
+        if 0 < true.sum() <= max(1, MOST_CLASSES * len(names.levels))
     ]
     if not kept:
         raise DataError(f"{file} (data.words) has no word of a kind that a class is of; words=0.")

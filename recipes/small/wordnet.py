@@ -17,7 +17,7 @@ from typing import NamedTuple
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.json_files import write_json
+from dpl_jax.files.json import write_json
 
 WORDNET = flags.DEFINE_string("wordnet", None, "Folder with data.noun and index.sense.")
 OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")

@@ -5,7 +5,17 @@ import pytest
 
 from dpl_jax.errors import DataError
 from dpl_jax.files.json import write_json
-from recipes.small.names import TEMPLATES, Names, all_captions, draw_captions, read_names
+from recipes.small.names import (
+    TEMPLATES,
+    Names,
+    Words,
+    all_captions,
+    draw_captions,
+    draw_words,
+    read_names,
+    read_words,
+)
+from recipes.small.wordnet import common_words
 
 KNOWN = {
     "n1": [["bullfrog", "Rana catesbeiana"], ["frog", "toad"], ["animal"]],
@@ -72,7 +82,7 @@ def test_every_class_gets_as_many_captions_as_the_others(names: Names) -> None:
 
 
 def test_the_tokenizer_learns_from_every_name(names: Names) -> None:
-    corpus = list(all_captions(names))
+    corpus = list(all_captions(names, Words((), np.zeros((4, 0), bool))))
     assert all(any(word in caption for caption in corpus) for word in names.words)
 
 
@@ -94,3 +104,68 @@ def test_files_without_the_names_are_told(tmp_path: Path, stored: object, messag
         read_names(tmp_path / "classes.json", CLASSES)
     with pytest.raises(DataError, match="does not exist"):
         read_names(tmp_path / "no.json", CLASSES)
+
+
+FURTHER = {
+    "newt": [["newt"], ["salamander"], ["amphibian"], ["animal"]],  # of "animal": too many classes
+    "tree frog": [["tree frog"], ["Toad", "frog"], ["animal"]],
+    "kettle": [["kettle"], ["vessel"], ["teapot"]],
+    "spoon": [["spoon"], ["cutlery"]],
+    "frog": [["frog", "toad"], ["animal"]],  # a class's own word
+    "toad": [["horned toad"], ["toad"]],  # the names of that kind are others
+}
+
+
+def test_words_get_the_classes_of_their_nearest_kind(
+    names: Names, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recipes.small.names.MOST_CLASSES", 0.5)
+    write_json(tmp_path / "words.json", {"names": FURTHER})
+    words = read_words(str(tmp_path / "words.json"), names, 1)
+    assert dict(words.kinds) == {"tree frog": "Toad", "kettle": "teapot"}
+    assert words.true.T.tolist() == [[True, True, False, False], [False, False, False, True]]
+    captions, true = draw_words(np.random.default_rng(0), words, 400)
+    for caption, column in zip(captions, true.T, strict=True):
+        of_a_frog = [True, True, False, False]
+        assert column.tolist() == (of_a_frog if "tree frog" in caption else [False] * 3 + [True])
+    assert any(", a kind of teapot" in c for c in captions) and "a kettle." in captions
+    assert "a photo of a kettle." in list(all_captions(names, words))
+
+
+def test_words_that_say_nothing_are_told_and_can_be_left_out(names: Names, tmp_path: Path) -> None:
+    write_json(tmp_path / "words.json", {"names": {"spoon": FURTHER["spoon"]}})
+    with pytest.raises(DataError, match="no word of a kind"):
+        read_words(str(tmp_path / "words.json"), names, 1)
+    none = read_words("", names, 0)
+    captions, true = draw_words(np.random.default_rng(0), none, 0)
+    assert captions == [] and true.shape == (4, 0)
+
+
+# The first lines of data.noun are its licence; the third field of a line is its kind of word.
+NOUNS = """\
+  1 This software and database is being provided to you
+00000001 03 n 02 animal 0 beast 0 001 ~ 00000002 n 0000 | a living thing
+00000002 05 n 01 hoofed_mammal 0 002 @ 00000001 n 0000 + 00000009 v 0101 | with hooves
+00000003 05 n 02 Equus_caballus 0 horse 0 001 @ 00000002 n 0000 | to ride
+00000004 06 n 02 horse 1 gym_horse 0 000 | to jump over
+00000005 10 n 01 spring 0 000 | a season
+00000006 17 n 01 spring 0 000 | where water comes up
+"""
+SENSES = """\
+gym_horse%1:06:00:: 00000004 1 4
+horse%1:05:00:: 00000003 1 5
+horse%1:06:00:: 00000004 2 1
+horse%2:38:00:: 00000009 1 7
+beast%1:03:00:: 00000001 1 5
+spring%1:28:00:: 00000005 1 9
+spring%1:17:00:: 00000006 2 2
+"""
+
+
+def test_words_of_wordnet_have_the_meaning_that_is_seen_most(tmp_path: Path) -> None:
+    (tmp_path / "data.noun").write_text(NOUNS)
+    (tmp_path / "index.sense").write_text(SENSES)
+    horse = [["horse", "Equus caballus"], ["hoofed mammal"], ["animal", "beast"]]
+    assert common_words(tmp_path) == {"horse": horse}
+    (tmp_path / "index.sense").write_text(SENSES.replace("1 9", "1 2"))
+    assert common_words(tmp_path) == {"horse": horse, "spring": [["spring"]]}

@@ -45,6 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = rng.integers(0, 80, (16, 16, 3), np.uint8)
                 pixels[..., channel] += 150
                 Image.fromarray(pixels).save(folder / f"{i}.png")
+    write_json(root / "words.json", {"names": {"rose": [["rose"], ["flower"]]}})
     names = {"n1": [["poppy"], ["flower"]], "n2": [["sea"], ["water"]]}
     write_json(root / "classes.json", {"names": names})
     shutil.copytree(root / "set" / "val", root / "task" / "test")
@@ -56,9 +57,10 @@ def recipe(photos: Path) -> ml_collections.ConfigDict:
     config = get_config()
     config.update(image_size=16, kept_patches=8, image_width=16, text_width=16, head_width=8)
     config.update(image_layers=2, text_layers=2, projection_dim=8, vocab_size=700)
-    config.update(batch_size=8, captions=4, caption_length=60, warmup_steps=2)
+    config.update(batch_size=8, captions=5, words=1, caption_length=60, warmup_steps=2)
     config.update(epochs=4, cooldown_epochs=2, log_every=2, look_every=6, learning_rate=1e-2)
     config.data.root, config.data.names = str(photos / "set"), str(photos / "classes.json")
+    config.data.words = str(photos / "words.json")
     config.data.tasks = (str(photos / "task"),)
     return config
 
