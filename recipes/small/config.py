@@ -1,7 +1,7 @@
 """Pretrains the small CLIP on photographs; started again, it goes on from its last checkpoint.
 
 python -m recipes.pretrain --config=recipes/small/config.py --workdir=RUN \
-    --config.data.root=DIR --config.data.names=FILE
+    --config.data.root=DIR --config.data.names=FILE --config.data.words=words.json
 """
 
 import ml_collections

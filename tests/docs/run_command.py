@@ -22,6 +22,7 @@ MODULES = (
     "recipes.assess",
     "recipes.export",
     "recipes.pretrain",
+    "recipes.small.wordnet",
 )
 
 

@@ -36,6 +36,7 @@ PARSED_ONLY = {
     "launch/exchange.py": "takes files of the released code; tests/exchange/ runs it",
     "launch/serve.py": "serves until it is stopped; tests/serve/ runs it",
     "recipes.pretrain": "minutes; tests/recipes/ runs it",
+    "recipes.small.wordnet": "takes WordNet; tests/recipes/ runs it",
     "recipes.export": "takes a pretraining; tests/recipes/ runs it",
     "recipes.assess": "takes what recipes.export writes; tests/recipes/ runs it",
 }
