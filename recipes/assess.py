@@ -39,7 +39,7 @@ def read_task(root: str) -> Dataset:
     task = read_folder(root)
     if NAMES.value is None:
         return task
-    names = read_names(Path(NAMES.value), task.classnames)
+    names = read_names(NAMES.value, task.classnames)
     return dataclasses.replace(task, classnames=tuple(names.first))
 
 

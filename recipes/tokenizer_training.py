@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Regex, pre_tokenizers
 
 from dpl_jax.clip.tokenizer import Tokenizer
+from dpl_jax.errors import TextTooLongError
 from recipes.common_words import COMMON_WORDS
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -62,14 +63,16 @@ def write_tokenizer(
 def padded_tokenizer(tokenizer: Tokenizer, length: int) -> Callable[[str], np.ndarray]:
     """Returns a cached function from a caption to its ids (length,) int32, padded with the end.
 
-    It raises ValueError for a caption with more than `length` tokens.
+    It raises TextTooLongError for a caption with more than `length` tokens.
     """
 
     @cache
     def tokenize(caption: str) -> np.ndarray:
         ids = tokenizer([caption])[0]
         if len(ids) > length:
-            raise ValueError(f"{caption!r} has {len(ids)} tokens; raise caption_length ({length}).")
+            raise TextTooLongError(
+                f"{caption!r} has {len(ids)} tokens; raise caption_length ({length})."
+            )
         return np.pad(ids, (0, length - len(ids)), constant_values=ids[-1])
 
     return tokenize

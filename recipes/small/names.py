@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpl_jax.data.templates import PHOTO
 from dpl_jax.errors import DataError
 from dpl_jax.files.json import read_json
 
 # How often each is drawn; the first is the one that classes are told by.
 TEMPLATES = {
-    "a photo of a {}.": 6,
+    PHOTO: 6,
     "a photo of the {}.": 1,
     "a small photo of a {}.": 1,
     "a close-up photo of a {}.": 1,
@@ -65,13 +65,13 @@ class Words(NamedTuple):
     true: np.ndarray
 
 
-def read_names(file: Path, classes: Sequence[str]) -> Names:
+def read_names(file: str, classes: Sequence[str]) -> Names:
     """Reads the names of the class folders ``classes``.
 
     Raises:
       DataError: there is no such file, it is damaged, or has no names for one of the classes.
     """
-    known = _read_levels(file)
+    known = _read_levels(file, "data.names")
     if missing := [name for name in classes if name not in known]:
         raise DataError(
             f"{file} (data.names) has no names for {len(missing)} of {len(classes)} class folders, "
@@ -80,12 +80,14 @@ def read_names(file: Path, classes: Sequence[str]) -> Names:
     return _names([known[name] for name in classes])
 
 
-def _read_levels(file: Path) -> dict[str, Levels]:
+def _read_levels(file: str, field: str) -> dict[str, Levels]:
+    if not file:
+        raise DataError(f"Say which file has the names: --config.{field}=FILE (CONTRIBUTING.md).")
     try:
         return {key: _levels(stored) for key, stored in read_json(file)["names"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{file} cannot be read ({error!s:.200}); it has to hold "
+            f"{file} ({field}) cannot be read ({error!s:.200}); it has to hold "
             '{"names": {CLASS FOLDER: [[NAME, ...], [NAME OF ITS HYPERNYM, ...], ...]}}.'
         ) from error
 
@@ -122,8 +124,11 @@ def read_words(file: str, names: Names, wanted: int) -> Words:
     if not wanted:
         return Words((), np.zeros((len(names.levels), 0), bool))
     known = {word.lower() for word in names.words}
-    levels = [each for each in _read_levels(Path(file)).values() if each[0][0].lower() not in known]
-    found = [(each[0][0], *_nearest(each[1:], names)) for each in levels]
+    found = [
+        (each[0][0], *_nearest(each[1:], names))
+        for each in _read_levels(file, "data.words").values()
+        if each[0][0].lower() not in known
+    ]
     kept = [
         (word, kind, true)
         for word, kind, true in found
@@ -149,12 +154,12 @@ def _nearest(levels: Levels, names: Names) -> tuple[str, np.ndarray]:
 
 def all_captions(names: Names, words: Words) -> Iterator[str]:
     """Every name in the first template, and the templates, for the tokenizer."""
-    first, *others = TEMPLATES
+    others = [template for template in TEMPLATES if template != PHOTO]
     for word in (*names.words, *(word for word, _ in words.kinds)):
-        yield first.format(word)
+        yield PHOTO.format(word)
     for levels in names.levels:
         for name in levels[0]:
-            yield first.format(KIND.format(name, levels[-1][0]))
+            yield PHOTO.format(KIND.format(name, levels[-1][0]))
             yield from (template.format(name) for template in others)
 
 
@@ -189,7 +194,7 @@ def _draw(rng: np.random.Generator, levels: Levels) -> tuple[str, str]:
 
 
 def draw_words(rng: np.random.Generator, words: Words, count: int) -> tuple[list[str], np.ndarray]:
-    """Draws ``count`` captions with further words, and (C, count), which classes are of that kind.
+    """Draws ``count`` captions with further words, and (count,) int, which of the words.
 
     So a word that no photo is of gets the place of its kind: a photo of a deer is much like those
     of other ruminants.
@@ -200,7 +205,7 @@ def draw_words(rng: np.random.Generator, words: Words, count: int) -> tuple[list
         template = list(TEMPLATES)[_pick(rng, list(TEMPLATES.values()))]
         told = _pick(rng, FORMS[:2])
         captions.append(template.format(KIND.format(word, kind) if told else word))
-    return captions, words.true[:, rows]
+    return captions, rows
 
 
 def _name(rng: np.random.Generator, level: Sequence[str]) -> str:

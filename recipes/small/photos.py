@@ -12,6 +12,8 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
 from dpl_jax.data.folder import read_folder
 from dpl_jax.data.split import Item
+from dpl_jax.data.templates import PHOTO
+from dpl_jax.errors import TextTooLongError
 from recipes.small.names import Names, Words, draw_captions, draw_words
 
 Batch = dict[str, Any]
@@ -70,16 +72,26 @@ def batch_at(
     rows = order[place * config.batch_size : (place + 1) * config.batch_size]
     rng = np.random.default_rng([config.seed, 2, step])
     captions, named = draw_captions(rng, names, config.captions - config.words)
-    further, true = draw_words(rng, words, config.words)
-    captions += further
-    input_ids = np.stack([tokenize(caption) for caption in captions])  # (M, S)
+    further, rows_of_words = draw_words(rng, words, config.words)
+    told = [*(names.words[k] for k in named), *(words.kinds[k][0] for k in rows_of_words)]
+    input_ids = np.stack(
+        [_fitting(tokenize, *each) for each in zip(captions + further, told, strict=True)]
+    )  # (M, S)
     return {
         "pixels": photos.images[rows],
         "label": photos.labels[rows],
         "input_ids": input_ids,
         "end": input_ids.argmax(axis=1).astype(np.int32),  # the end-of-text id is the largest
-        "true": np.concatenate([names.true[:, named], true], axis=1),
+        "true": np.concatenate([names.true[:, named], words.true[:, rows_of_words]], axis=1),
     }
+
+
+def _fitting(tokenize: Callable[[str], np.ndarray], caption: str, name: str) -> np.ndarray:
+    """The ids of the caption; where it is too long, of the name in the plain template."""
+    try:
+        return tokenize(caption)
+    except TextTooLongError:
+        return tokenize(PHOTO.format(name))
 
 
 def steps_per_epoch(config: ml_collections.ConfigDict, photos: Photos) -> int:

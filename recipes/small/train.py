@@ -17,8 +17,9 @@ import optax
 from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD
 from dpl_jax.clip.tokenizer import Tokenizer
+from dpl_jax.data.templates import PHOTO
 from dpl_jax.data.transforms import normalise
-from dpl_jax.errors import Interrupted, NumericsError, RunFolderError
+from dpl_jax.errors import ConfigError, Interrupted, NumericsError, RunFolderError
 from dpl_jax.files.json import read_json, remove_leftovers, to_json, write_json
 from dpl_jax.runs.folder import RunFolder
 from dpl_jax.runs.lock import lock_folder
@@ -71,11 +72,13 @@ def pretrain(config: ml_collections.ConfigDict, workdir: Path) -> State:
     """Trains in ``workdir`` until all epochs are done; resumes what is there.
 
     Raises:
+      ConfigError: for a setting that cannot be.
       DataError: for photos or names that cannot be read.
       RunFolderError: ``workdir`` is in use, or of a run with other settings.
       NumericsError: the loss is not finite.
       Interrupted: by a signal, after a checkpoint.
     """
+    check_recipe(config)
     workdir.mkdir(parents=True, exist_ok=True)
     with lock_folder(workdir) as lock:
         remove_leftovers(workdir)
@@ -89,6 +92,22 @@ def pretrain(config: ml_collections.ConfigDict, workdir: Path) -> State:
         run = RunFolder(workdir, True, lock)
         truncate_metrics(run, range(config.log_every, int(state.step) + 1, config.log_every))
         return _run_steps(config, job, state, make_train_step(config, job.sizes, optimizer), run)
+
+
+def check_recipe(config: ml_collections.ConfigDict) -> None:
+    """Raises ConfigError for a setting that cannot be."""
+    patches = (config.image_size // config.patch_size) ** 2
+    for name, low, high in (
+        ("epochs", 1, math.inf),
+        ("batch_size", 1, math.inf),
+        ("kept_patches", 1, patches),
+        ("words", 0, config.captions - 1),
+        ("log_every", 1, math.inf),
+    ):
+        if not low <= config[name] <= high:
+            raise ConfigError(f"{name} is {config[name]}; it must be between {low} and {high}.")
+    if config.look_every % config.log_every:
+        raise ConfigError("look_every must be a multiple of log_every.")
 
 
 def keep_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
@@ -112,7 +131,7 @@ def keep_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
 def prepare(config: ml_collections.ConfigDict, workdir: Path) -> Job:
     """Reads photos and names, and makes the tokenizer where there is none yet."""
     photos, held_out = read_photos(config.data.root, config.image_size)
-    names = read_names(Path(config.data.names), photos.classes)
+    names = read_names(config.data.names, photos.classes)
     words = read_words(config.data.words, names, config.words)
     folder = workdir / "tokenizer"
     if not (folder / "vocab.json").exists():
@@ -121,6 +140,9 @@ def prepare(config: ml_collections.ConfigDict, workdir: Path) -> Job:
             folder, all_captions(names, words), config.vocab_size, config.context_length
         )
     tokenizer = Tokenizer(str(folder), config.context_length)
+    tokenize = padded_tokenizer(tokenizer, config.caption_length)
+    for name in (*names.words, *(word for word, _ in words.kinds)):
+        tokenize(PHOTO.format(name))  # an error now, not hours later
     sizes = clip_config(config)
     count = config.data.looked_at
     tasks = {"validation": held_out.part(count)._replace(classes=tuple(names.first))}

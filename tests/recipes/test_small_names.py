@@ -30,7 +30,7 @@ CLASSES = ("n1", "n2", "n3", "n4")
 @pytest.fixture
 def names(tmp_path: Path) -> Names:
     write_json(tmp_path / "classes.json", {"names": KNOWN, "others": []})
-    return read_names(tmp_path / "classes.json", CLASSES)
+    return read_names(str(tmp_path / "classes.json"), CLASSES)
 
 
 def test_a_name_is_true_of_the_classes_that_have_it_at_any_level(names: Names) -> None:
@@ -101,9 +101,11 @@ def test_the_tokenizer_learns_from_every_name(names: Names) -> None:
 def test_files_without_the_names_are_told(tmp_path: Path, stored: object, message: str) -> None:
     write_json(tmp_path / "classes.json", stored)
     with pytest.raises(DataError, match=message):
-        read_names(tmp_path / "classes.json", CLASSES)
+        read_names(str(tmp_path / "classes.json"), CLASSES)
     with pytest.raises(DataError, match="does not exist"):
-        read_names(tmp_path / "no.json", CLASSES)
+        read_names(str(tmp_path / "no.json"), CLASSES)
+    with pytest.raises(DataError, match=r"--config\.data\.names=FILE"):
+        read_names("", CLASSES)
 
 
 FURTHER = {
@@ -124,8 +126,8 @@ def test_words_get_the_classes_of_their_nearest_kind(
     words = read_words(str(tmp_path / "words.json"), names, 1)
     assert dict(words.kinds) == {"tree frog": "Toad", "kettle": "teapot"}
     assert words.true.T.tolist() == [[True, True, False, False], [False, False, False, True]]
-    captions, true = draw_words(np.random.default_rng(0), words, 400)
-    for caption, column in zip(captions, true.T, strict=True):
+    captions, rows = draw_words(np.random.default_rng(0), words, 400)
+    for caption, column in zip(captions, words.true.T[rows], strict=True):
         of_a_frog = [True, True, False, False]
         assert column.tolist() == (of_a_frog if "tree frog" in caption else [False] * 3 + [True])
     assert any(", a kind of teapot" in c for c in captions) and "a kettle." in captions
@@ -137,8 +139,8 @@ def test_words_that_say_nothing_are_told_and_can_be_left_out(names: Names, tmp_p
     with pytest.raises(DataError, match="no word of a kind"):
         read_words(str(tmp_path / "words.json"), names, 1)
     none = read_words("", names, 0)
-    captions, true = draw_words(np.random.default_rng(0), none, 0)
-    assert captions == [] and true.shape == (4, 0)
+    captions, rows = draw_words(np.random.default_rng(0), none, 0)
+    assert captions == [] and none.true[:, rows].shape == (4, 0)
 
 
 # The first lines of data.noun are its licence; the third field of a line is its kind of word.

@@ -16,7 +16,14 @@ from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.data.folder import read_folder
-from dpl_jax.errors import CheckpointError, ConfigError, Interrupted, NumericsError, RunFolderError
+from dpl_jax.errors import (
+    CheckpointError,
+    ConfigError,
+    Interrupted,
+    NumericsError,
+    RunFolderError,
+    TextTooLongError,
+)
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.prompts.logits import image_features
 from dpl_jax.runs.metrics import read_metrics
@@ -27,7 +34,9 @@ from recipes.small.augment import augment
 from recipes.small.config import get_config
 from recipes.small.export import export
 from recipes.small.loss import several_right
+from recipes.small.names import read_names, read_words
 from recipes.small.optimizer import make_optimizer, make_schedule
+from recipes.small.photos import Photos
 from recipes.small.state import State
 from recipes.small.towers import encode_patches, encode_texts
 
@@ -268,6 +277,39 @@ def test_muon_updates_the_matrices_of_the_layers_and_adam_the_rest(
     assert (values.min(axis=1) > 0.5 * values.max(axis=1)).all()
     proxies = np.abs(updates["proxies"])  # Adam's first step is the same size everywhere
     np.testing.assert_allclose(proxies, proxies.mean(), rtol=1e-3)
+
+
+def test_a_caption_that_is_too_long_is_told_shorter(photos: Path) -> None:
+    config, asked = recipe(photos), []
+    found = Photos(np.zeros((8, 16, 16, 3), np.uint8), np.arange(8) % 2, ("n1", "n2"))
+    names = read_names(config.data.names, found.classes)
+    words = read_words(config.data.words, names, 1)
+
+    def tokenize(caption: str) -> np.ndarray:
+        asked.append(caption)
+        if not caption.startswith("a photo of a ") or "kind" in caption:
+            raise TextTooLongError(caption)
+        return np.array([len(caption), 999])
+
+    for step in range(8):
+        batch = train.batch_at(config, step, found, names, words, tokenize)
+        assert batch["input_ids"].shape == (5, 2) and batch["true"].shape == (2, 5)
+        assert batch["true"].any(axis=0).all()
+    assert any(caption.startswith("a blurry") for caption in asked)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("kept_patches", 17), ("kept_patches", 0), ("words", 5), ("epochs", 0), ("look_every", 3)],
+)
+def test_settings_that_cannot_be_are_told(
+    photos: Path, tmp_path: Path, field: str, value: int
+) -> None:
+    config = recipe(photos)
+    config[field] = value
+    with pytest.raises(ConfigError, match=field):
+        train.pretrain(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
