@@ -45,8 +45,8 @@ def naive_search_step(
       input_ids: (C, 77).
       train_batch: images (B, H, W, 3) and labels (B,).
       val_batch: likewise.
-      sizes: sizes of the CLIP.
-      search: ``sizes.search``.
+      sizes: of the CLIP.
+      search: ``config.search``.
       steps_per_epoch: for the schedule.
     """
     optimizer = search_optimizer(search, steps_per_epoch)

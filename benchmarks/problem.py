@@ -105,7 +105,7 @@ def make_problem(
     """A search on ``classes`` classes with T = ``longest`` and a batch of ``batch`` images.
 
     Args:
-      sizes: sizes of the CLIP.
+      sizes: of the CLIP.
       classes: C.
       longest: T.
       batch: B, of the train and of the validation batch.

@@ -125,7 +125,7 @@ def train_run(problem: Problem) -> Run:
 
 def naive_run(problem: Problem) -> Run:
     """A jitted search step with T + 1 attentions and 77 tokens."""
-    step = jax.jit(naive_search_step, static_argnames=("config", "search", "steps_per_epoch"))
+    step = jax.jit(naive_search_step, static_argnames=("sizes", "search", "steps_per_epoch"))
     params, state = naive_arguments(problem)
     return functools.partial(
         step,
@@ -134,7 +134,7 @@ def naive_run(problem: Problem) -> Run:
         problem.clip.params,
         problem.input_ids,
         *problem.batches,
-        config=problem.clip.sizes,
+        sizes=problem.clip.sizes,
         search=problem.search,
         steps_per_epoch=STEPS_PER_EPOCH,
     )

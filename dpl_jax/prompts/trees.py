@@ -103,7 +103,7 @@ def init_supernet(
     stream, so a search with a smaller T starts with the same rows.
 
     Args:
-      sizes: sizes of the CLIP.
+      sizes: of the CLIP.
       max_context_length: T.
       seed: of the run.
       scale: {"image": .., "text": ..}.
