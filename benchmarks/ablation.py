@@ -17,14 +17,9 @@ from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import search_stage, train_stage
 from dpl_jax.members.states import Member, cut_supernet, member_params
 from dpl_jax.prompts.trees import HostTree, choose_lengths, init_discrete, init_supernet
+from dpl_jax.training.optimizers import search_optimizer, train_optimizer
 from dpl_jax.training.stage import Stage
-from dpl_jax.training.steps import (
-    State,
-    create_search_state,
-    create_train_state,
-    search_epoch,
-    train_epoch,
-)
+from dpl_jax.training.steps import State, create_state, search_epoch, train_epoch
 
 
 def members(scale: Scale) -> list[Section]:
@@ -79,7 +74,9 @@ def run_alone(config: ConfigDict, bank: SeedBank, run: Member) -> State:
     clip, task, seed = bank.inputs.clip, bank.inputs.task, run.seed
     steps = bank.steps_per_epoch(search.batch_size)
     prompts, alphas = init_supernet(clip.sizes, run.max_context_length, seed, search.prompt_scale)
-    state = create_search_state({"prompts": prompts, "alphas": alphas}, search, steps, seed)
+    state = create_state(
+        {"prompts": prompts, "alphas": alphas}, search_optimizer(search, steps), seed
+    )
     for epoch in range(search.epochs):
         order = bank.train_orders([seed], search.batch_size, epoch)[:, 0]  # (steps, B)
         val_order = bank.validation_orders([seed], search.val_batch_size, steps, epoch)[:, 0]
@@ -87,7 +84,7 @@ def run_alone(config: ConfigDict, bank: SeedBank, run: Member) -> State:
         state, _ = search_epoch(state, clip, task, *orders, search=search, steps_per_epoch=steps)
     lengths = choose_lengths(state.params["alphas"])[0]
     rows = init_discrete(clip.sizes, lengths, seed, train.prompt_scale)
-    state = create_train_state(rows, lengths, train, steps, seed)
+    state = create_state({"prompts": rows}, train_optimizer(train, steps), seed, lengths)
     for epoch in range(train.epochs):
         order = bank.train_orders([seed], train.batch_size, epoch)[:, 0]
         state, _ = train_epoch(

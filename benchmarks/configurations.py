@@ -25,8 +25,8 @@ from dpl_jax.members.groups import group_members, use_all_cores
 from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import train_stage
 from dpl_jax.members.states import Member, member_params
+from dpl_jax.prompts.learned import Discrete
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
-from dpl_jax.prompts.logits import discrete
 from dpl_jax.runs.config_files import load_config
 from dpl_jax.summary.scores import score
 from dpl_jax.summary.table import print_table
@@ -76,7 +76,7 @@ def accuracies(config: ConfigDict, bank: SeedBank, lengths: list[Lengths]) -> np
         group += [group[-1]] * (size - len(group))
         states = run_stage(train_stage(config, bank, mesh, own, group))
         prompts = {
-            member: discrete(params["prompts"], own[member])
+            member: Discrete(params["prompts"], own[member]).view()
             for member, params in zip(group, member_params(states), strict=True)
         }
         found |= _test(config, bank, prompts)

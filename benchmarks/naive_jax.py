@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from dpl_jax.clip.config import ClipConfig, TowerConfig
+from dpl_jax.clip.features import class_logits
 from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import causal_mask, to_patches
 from dpl_jax.clip.transformer import activation
-from dpl_jax.prompts.logits import class_logits
 from dpl_jax.training.inputs import Batch
 from dpl_jax.training.optimizers import half_step, search_optimizer
 

@@ -18,7 +18,8 @@ from dpl_jax.clip.tokenizer import Tokenizer
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.prompts.trees import TOWERS, init_discrete, init_supernet
 from dpl_jax.training.inputs import Batch, Task
-from dpl_jax.training.steps import State, create_search_state, create_train_state
+from dpl_jax.training.optimizers import search_optimizer, train_optimizer
+from dpl_jax.training.steps import State, create_state
 
 VIT_B16 = ClipConfig(text=TextConfig(), vision=VisionConfig(patch_size=16))
 # For a smoke run: everything of ViT-B/16, only smaller.
@@ -79,7 +80,7 @@ class Problem(NamedTuple):
             self.clip.sizes, self.search.max_context_length, 1, self.search.prompt_scale
         )
         params = {"prompts": prompts, "alphas": alphas}
-        return create_search_state(params, self.search, STEPS_PER_EPOCH, seed=1)
+        return create_state(params, search_optimizer(self.search, STEPS_PER_EPOCH), 1)
 
     def train_state(self) -> State:
         """The state before the first step of stage 2, with lengths 0 to T, T among them."""
@@ -90,7 +91,9 @@ class Problem(NamedTuple):
             lengths[tower] = random.integers(0, longest + 1, self.clip.sizes.layers[tower])
             lengths[tower][0] = longest
         prompts = init_discrete(self.clip.sizes, lengths, 1, self.train.prompt_scale)
-        return create_train_state(prompts, lengths, self.train, STEPS_PER_EPOCH, seed=1)
+        return create_state(
+            {"prompts": prompts}, train_optimizer(self.train, STEPS_PER_EPOCH), 1, lengths
+        )
 
 
 def make_problem(

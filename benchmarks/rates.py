@@ -14,9 +14,10 @@ from benchmarks.problem import STEPS_PER_EPOCH, Problem, make_problem
 from benchmarks.section import Row, Scale, Section, dtypes
 from benchmarks.steps import search_run
 from benchmarks.timing import interleaved, matmul_rate, ratio, seconds
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts
-from dpl_jax.prompts.logits import mixed, text_features
+from dpl_jax.prompts.learned import Supernet
 from dpl_jax.prompts.trees import supernet_prompts
 from dpl_jax.training.loss import loss_and_accuracy
 from dpl_jax.training.steps import search_step
@@ -134,6 +135,7 @@ def loss_of_all(problem: Problem) -> Callable[[Any, Any], jax.Array]:
 
     def loss(params: Any, weights: Any) -> jax.Array:
         clip = problem.clip.replace(params=weights)
-        return loss_and_accuracy(clip, *problem.batches[0], problem.texts, mixed(**params))[0]
+        seen = Supernet(**params).view()
+        return loss_and_accuracy(clip, *problem.batches[0], problem.texts, seen)[0]
 
     return loss

@@ -75,8 +75,8 @@ def partition_tables(sizes: ClipConfig, devices: Sequence[int]) -> list[Table]:
     for n in devices:
         ideal = DeviceCost(*(value / n for value in one))
         strong.append((n, *STRONG, *_ratios(device_cost(sizes, n, *STRONG), ideal)))
-        sizes = WEAK[0] * n, WEAK[1] * n
-        weak.append((n, *sizes, *_ratios(device_cost(sizes, n, *sizes), each)))
+        grown = WEAK[0] * n, WEAK[1] * n
+        weak.append((n, *grown, *_ratios(device_cost(sizes, n, *grown), each)))
     return [
         ("Strong scaling: one device's part / (one device's whole / n)", columns, strong),
         ("Weak scaling: one device's part / what one device alone has", columns, weak),
@@ -113,8 +113,8 @@ def traced_costs(sizes: ClipConfig, dtype: str) -> tuple[Cost, Cost]:
 
 def step_costs(sizes: ClipConfig, dtype: str, batch: int, classes: int) -> tuple[int, int]:
     """:func:`matmul_costs` of a search step on one device."""
-    sizes = {"classes": classes, "longest": LONGEST, "batch": batch}
-    problem = make_problem(sizes, **sizes, dtype=dtype, params=abstract_params(sizes))
+    shapes = {"classes": classes, "longest": LONGEST, "batch": batch}
+    problem = make_problem(sizes, **shapes, dtype=dtype, params=abstract_params(sizes))
     step = functools.partial(search_step, search=problem.search, steps_per_epoch=STEPS_PER_EPOCH)
     state = jax.eval_shape(problem.search_state)
     return matmul_costs(step, state, problem.clip, problem.task, *problem.batches)

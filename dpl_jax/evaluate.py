@@ -14,6 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from dpl_jax.clip.features import (
+    NO_PROMPTS,
+    TowerPrompts,
+    class_logits,
+    image_features,
+    text_features,
+)
 from dpl_jax.clip.model import Clip
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.folder_layout import listed
@@ -25,15 +32,7 @@ from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
 from dpl_jax.files.json import explained_writes, read_json, write_json
 from dpl_jax.prompts.alphas import finished_alphas
 from dpl_jax.prompts.checks import check_alphas, check_prompt_lengths, check_prompts
-from dpl_jax.prompts.logits import (
-    NO_PROMPTS,
-    TowerPrompts,
-    class_logits,
-    discrete,
-    image_features,
-    mixed,
-    text_features,
-)
+from dpl_jax.prompts.learned import Discrete, Supernet
 from dpl_jax.report import report_at_end
 from dpl_jax.runs import checkpoints
 from dpl_jax.runs.folder import HARMLESS, config_differences, read_whole_config, within
@@ -189,8 +188,8 @@ def _learned(tree: Mapping[str, Any], clip: Clip, run: Path) -> dict[str, Any]:
 def as_prompts(params: Mapping[str, Any]) -> TowerPrompts:
     """Both towers' view of ``{"prompts": .., "lengths": ..}`` or, of a supernet, with "alphas"."""
     if "alphas" in params:
-        return mixed(params["prompts"], params["alphas"])
-    return discrete(params["prompts"], params["lengths"])
+        return Supernet(params["prompts"], params["alphas"]).view()
+    return Discrete(params["prompts"], params["lengths"]).view()
 
 
 def evaluate(

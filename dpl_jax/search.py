@@ -25,9 +25,10 @@ from dpl_jax.runtime.mesh import replicate
 from dpl_jax.training.finite import image_names
 from dpl_jax.training.inputs import Inputs, load_inputs
 from dpl_jax.training.loop import run_epochs
+from dpl_jax.training.optimizers import search_optimizer
 from dpl_jax.training.selection import select_lengths
 from dpl_jax.training.stage import Stage, run_chunks
-from dpl_jax.training.steps import Metrics, State, create_search_state, search_epoch
+from dpl_jax.training.steps import Metrics, State, create_state, search_epoch
 
 
 def search(config: ConfigDict, workdir: str | Path | None = None) -> Path:
@@ -79,7 +80,7 @@ def search_stage(config: ConfigDict, inputs: Inputs) -> Stage:
         scale = settings.prompt_scale
         prompts, alphas = init_supernet(clip.sizes, settings.max_context_length, seed, scale)
         params = {"prompts": prompts, "alphas": alphas}
-        return replicate(create_search_state(params, settings, steps, seed), clip.mesh)
+        return replicate(create_state(params, search_optimizer(settings, steps), seed), clip.mesh)
 
     def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:
         order, val_order = orders(epoch)

@@ -24,16 +24,10 @@ from dpl_jax.runtime.mesh import replicate
 from dpl_jax.training.finite import image_names
 from dpl_jax.training.inputs import Inputs, load_inputs
 from dpl_jax.training.loop import run_epochs
+from dpl_jax.training.optimizers import train_optimizer
 from dpl_jax.training.stage import Stage, run_chunks
 from dpl_jax.training.start import check_same_clip, load_supernet, needs_supernet, start_prompts
-from dpl_jax.training.steps import (
-    Metrics,
-    Params,
-    State,
-    create_mixture_state,
-    create_train_state,
-    train_epoch,
-)
+from dpl_jax.training.steps import Metrics, Params, State, create_state, train_epoch
 
 
 def train(config: ConfigDict, lengths_file: Path, workdir: str | Path | None = None) -> Path:
@@ -95,10 +89,14 @@ def train_stage(
 
     def start() -> State:
         if supernet is not None and settings.final == "mixture":
-            state = create_mixture_state(supernet, settings, steps, config.seed)
+            state = create_state(
+                supernet, train_optimizer(settings, steps, alphas=True), config.seed
+            )
         else:
             prompts = start_prompts(settings, clip.sizes, lengths, supernet, config.seed)
-            state = create_train_state(prompts, lengths, settings, steps, config.seed)
+            state = create_state(
+                {"prompts": prompts}, train_optimizer(settings, steps), config.seed, lengths
+            )
         return replicate(state, clip.mesh)
 
     def run_steps(state: State, epoch: int, which: slice) -> tuple[State, Metrics]:

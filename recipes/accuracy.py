@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from dpl_jax.clip.features import image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.decode import decode
 from dpl_jax.data.fewshot import sample_few_shot
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
-from dpl_jax.prompts.logits import image_features, text_features
 
 CHUNK = 1000  # images encoded at a time
 

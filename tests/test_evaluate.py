@@ -5,10 +5,10 @@ import PIL.Image
 import pytest
 
 from configs import digits
+from dpl_jax.clip.features import NO_PROMPTS
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.evaluate import as_predictions, predict
-from dpl_jax.prompts.logits import NO_PROMPTS
 from dpl_jax.runs.measured import Measured
 
 CLASSNAMES = ("cat", "large dog", "owl")

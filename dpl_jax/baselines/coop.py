@@ -15,9 +15,9 @@ from dpl_jax.baselines.context import (
     word_embeddings,
 )
 from dpl_jax.baselines.method import Method, Params, check_settings
+from dpl_jax.clip.features import image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
-from dpl_jax.prompts.logits import image_features, text_features
 
 
 @dataclasses.dataclass(frozen=True)

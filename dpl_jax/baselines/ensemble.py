@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from dpl_jax.clip.features import text_features, to_length_one
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import normalise, text_features
 from dpl_jax.training.inputs import class_texts
 
 # The 7 of the 80 ImageNet templates that CLIP's authors found to do as well as all together
@@ -50,5 +50,5 @@ def ensemble_text_features(clip: Clip, dataset: Dataset, templates: Sequence[str
     if not templates:
         raise ConfigError("An ensemble needs at least one template.")
     variants = [dataclasses.replace(dataset, template=template) for template in templates]
-    features = [normalise(text_features(clip, class_texts(clip, each))) for each in variants]
-    return normalise(jnp.stack(features).mean(axis=0))
+    features = [to_length_one(text_features(clip, class_texts(clip, each))) for each in variants]
+    return to_length_one(jnp.stack(features).mean(axis=0))

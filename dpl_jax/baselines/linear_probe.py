@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from dpl_jax.clip.features import to_length_one
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import normalise
 
 # log10 of the inverse regularisation: the coarse sweep, then the steps around its peak.
 LARGEST = 6.0
@@ -34,7 +34,7 @@ class LinearProbe(NamedTuple):
 
     def logits(self, features: Any) -> np.ndarray:
         """Class logits (n, C) of features (n, F), normalised or not."""
-        return np.asarray(normalise(features), np.float64) @ self.weight.T + self.bias
+        return np.asarray(to_length_one(features), np.float64) @ self.weight.T + self.bias
 
 
 def linear_probe(
@@ -84,7 +84,7 @@ def fit_linear_probe(features: Any, labels: Any, strength: float) -> LinearProbe
     Raises:
       ConfigError: with one class only, or when a class has no image.
     """
-    features, labels = np.asarray(normalise(features), np.float64), np.asarray(labels)
+    features, labels = np.asarray(to_length_one(features), np.float64), np.asarray(labels)
     missing = sorted(set(range(max(labels.max() + 1, 2))) - set(labels.tolist()))
     if missing:
         raise ConfigError(

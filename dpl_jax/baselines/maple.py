@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from dpl_jax.baselines.context import ContextTexts, photo_context
 from dpl_jax.baselines.ivlp import init_text_tokens
 from dpl_jax.baselines.method import Method, Params, check_settings
+from dpl_jax.clip.features import image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
-from dpl_jax.prompts.logits import image_features, text_features
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Any, Protocol, TypeAlias
 
 import jax
 
+from dpl_jax.clip.features import class_logits
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import class_logits
 from dpl_jax.prompts.trees import TOWERS
 
 # The learned arrays by name; tokens of a tower under its name, (L, n, D) or (L, C, n, D).

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from dpl_jax.clip.features import to_length_one
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import normalise
 
 # The paper's residual ratio and sharpness for ImageNet.
 ALPHA, BETA = 1.0, 5.5
@@ -53,7 +53,7 @@ def build_cache(features: Any, labels: Any, classes: int) -> Cache:
       labels: (n,).
       classes: C.
     """
-    return Cache(normalise(jnp.asarray(features)), jax.nn.one_hot(jnp.asarray(labels), classes))
+    return Cache(to_length_one(jnp.asarray(features)), jax.nn.one_hot(jnp.asarray(labels), classes))
 
 
 @jax.jit
@@ -167,7 +167,7 @@ def train_keys(
 
 def _remembered(cache: Cache, features: jax.Array, beta: jax.typing.ArrayLike) -> jax.Array:
     """What the cache says of each class, (B, C)."""
-    affinity = normalise(features) @ cache.keys.T  # (B, n)
+    affinity = to_length_one(features) @ cache.keys.T  # (B, n)
     return jnp.exp(beta * (affinity - 1)) @ cache.values
 
 

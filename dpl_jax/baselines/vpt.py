@@ -8,9 +8,9 @@ import jax
 
 from dpl_jax.baselines.context import SCALE
 from dpl_jax.baselines.method import Method, Params, check_settings
+from dpl_jax.clip.features import image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset
-from dpl_jax.prompts.logits import image_features, text_features
 from dpl_jax.training.inputs import class_texts
 
 

@@ -14,6 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import PIL.Image
 
+from dpl_jax.clip.features import (
+    TowerPrompts,
+    class_logits,
+    image_features,
+    text_features,
+    to_length_one,
+)
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
@@ -27,8 +34,6 @@ from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.files.json import read_json
 from dpl_jax.inference.export.folder import is_export, read_export
 from dpl_jax.prompts.checks import check_classnames
-from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
-from dpl_jax.prompts.logits import normalise as to_length_one
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
 PICTURES = (str, os.PathLike, PIL.Image.Image)

@@ -14,13 +14,13 @@ import numpy as np
 
 from dpl_jax.clip.attention import LayerPrompts, prompt_mass
 from dpl_jax.clip.config import ClipConfig, TowerConfig, VisionConfig
+from dpl_jax.clip.features import compute_dtype
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import end_positions
 from dpl_jax.clip.towers import causal_mask, image_tower, text_tower
 from dpl_jax.clip.transformer import Block
 from dpl_jax.clip.weights import Params
 from dpl_jax.prompts.checks import check_images, check_input_ids
-from dpl_jax.prompts.logits import compute_dtype
 
 
 def image_attention_mass(clip: Clip, images: Any, prompts: LayerPrompts | None) -> jax.Array:

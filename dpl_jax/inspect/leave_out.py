@@ -12,10 +12,10 @@ import scipy.special
 from ml_collections import ConfigDict
 
 from dpl_jax.clip.attention import LayerPrompts
+from dpl_jax.clip.features import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.evaluate import encode
-from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.training.inputs import class_texts
 

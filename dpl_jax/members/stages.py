@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from dpl_jax.clip.features import TowerPrompts
 from dpl_jax.members.groups import Outcome
 from dpl_jax.members.seed_bank import SeedBank
 from dpl_jax.members.states import (
@@ -23,8 +24,8 @@ from dpl_jax.members.states import (
     train_states,
 )
 from dpl_jax.prompts.alphas import finished_alphas
+from dpl_jax.prompts.learned import Discrete, Supernet
 from dpl_jax.prompts.lengths_file import Lengths
-from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
 from dpl_jax.training.selection import select_lengths
 from dpl_jax.training.stage import Stage, run_chunks
 from dpl_jax.training.start import needs_supernet
@@ -109,11 +110,11 @@ def train_stage(
 
 def supernet_prompts(member: Member, supernet: Params) -> TowerPrompts:
     """How the towers see a member's supernet: the candidates that the member has."""
-    return mixed(**cut_supernet(supernet, member.max_context_length))
+    return Supernet(**cut_supernet(supernet, member.max_context_length)).view()
 
 
 def trained_prompts(member: Member, trained: Outcome, lengths: Lengths) -> TowerPrompts:
     """How the towers see what stage 2 came to: one length a layer, or a whole supernet."""
     if "alphas" in trained.params:
         return supernet_prompts(member, trained.params)
-    return discrete(trained.params["prompts"], lengths)
+    return Discrete(trained.params["prompts"], lengths).view()

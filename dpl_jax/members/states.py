@@ -23,15 +23,9 @@ from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.model import Clip
 from dpl_jax.prompts.lengths_file import Lengths
 from dpl_jax.prompts.trees import TOWERS, candidate_rows, init_supernet
+from dpl_jax.training.optimizers import search_optimizer, train_optimizer
 from dpl_jax.training.start import start_prompts
-from dpl_jax.training.steps import (
-    Metrics,
-    Params,
-    State,
-    create_mixture_state,
-    create_search_state,
-    create_train_state,
-)
+from dpl_jax.training.steps import Metrics, Params, State, create_state
 
 # The axis of the mesh; the size of its every part must be the same.
 MEMBERS = "members"
@@ -77,7 +71,7 @@ def search_states(
     for own, seed in members:
         prompts, alphas = init_supernet(clip, search.max_context_length, seed, search.prompt_scale)
         params = {"prompts": prompts, "alphas": alphas}
-        state = create_search_state(params, search, steps_per_epoch, seed)
+        state = create_state(params, search_optimizer(search, steps_per_epoch), seed)
         states.append(state.replace(max_context_length=jnp.asarray(own, jnp.int32)))
     return stack(states)
 
@@ -107,7 +101,9 @@ def train_states(
         seed, own = member.seed, lengths[member]
         supernet = supernets[member] if supernets else None
         if supernet is not None and train.final == "mixture":
-            state = create_mixture_state(supernet, train, steps_per_epoch, seed)
+            state = create_state(
+                supernet, train_optimizer(train, steps_per_epoch, alphas=True), seed
+            )
             if isinstance(member, Member):  # its supernet has the arrays of the longest T
                 limit = jnp.asarray(member.max_context_length, jnp.int32)
                 state = state.replace(max_context_length=limit)
@@ -118,7 +114,9 @@ def train_states(
             tower: jnp.pad(rows, ((0, 0), (0, longest[tower] - rows.shape[1]), (0, 0)))
             for tower, rows in prompts.items()
         }  # (N, K, D)
-        states.append(create_train_state(padded, own, train, steps_per_epoch, seed))
+        states.append(
+            create_state({"prompts": padded}, train_optimizer(train, steps_per_epoch), seed, own)
+        )
     return stack(states)
 
 

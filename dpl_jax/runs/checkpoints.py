@@ -279,16 +279,6 @@ def load(path: str | os.PathLike[str]) -> Restored:
     return Restored(step, nest(arrays), metadata)
 
 
-def restore(path: str | os.PathLike[str], target: Any) -> Restored:
-    """As :func:`load`, into the structure and shardings of ``target``.
-
-    Raises:
-      CheckpointError: when there is no good checkpoint, or it does not fit ``target``.
-    """
-    step, arrays, metadata = _find(path)
-    return Restored(step, fit(arrays, target, f"of step {step} in {path}"), metadata)
-
-
 def _find(path: str | os.PathLike[str]) -> tuple[int, Arrays, dict[str, Any]]:
     folder = Path(path).resolve()
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder

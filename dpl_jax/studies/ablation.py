@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from dpl_jax.clip.features import NO_PROMPTS, TowerPrompts
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
@@ -29,7 +30,6 @@ from dpl_jax.members.stages import (
 )
 from dpl_jax.members.states import Member, cut_supernet
 from dpl_jax.prompts.lengths_file import Lengths, confidences, prompt_tokens
-from dpl_jax.prompts.logits import NO_PROMPTS, TowerPrompts
 from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name

@@ -13,6 +13,7 @@ from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.model import Clip, load_configured
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
@@ -26,7 +27,6 @@ from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import text_features
 from dpl_jax.runs.folder import read_config
 from dpl_jax.runtime.mesh import data_mesh, replicate
 from dpl_jax.training.memory import fit_memory

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import optax
 
+from dpl_jax.clip.features import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.clip.texts import Texts
-from dpl_jax.prompts.logits import TowerPrompts, class_logits, image_features, text_features
 
 
 def loss_and_accuracy(

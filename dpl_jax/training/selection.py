@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.feed import Feed
 from dpl_jax.prompts.alphas import finished_alphas
-from dpl_jax.prompts.logits import mixed
+from dpl_jax.prompts.learned import Supernet
 from dpl_jax.prompts.trees import TOWERS, HostTree, choose_lengths
 from dpl_jax.training.inputs import Batch, Task
 from dpl_jax.training.loss import loss_and_accuracy
@@ -103,6 +103,6 @@ def _losses_without(
 
     def loss(length: jax.Array) -> jax.Array:
         fewer = alphas | {tower: alphas[tower].at[layer, length].set(-jnp.inf)}
-        return loss_and_accuracy(clip, *batch, task.texts, mixed(prompts, fewer))[0]
+        return loss_and_accuracy(clip, *batch, task.texts, Supernet(prompts, fewer).view())[0]
 
     return jax.lax.map(loss, jnp.arange(alphas[tower].shape[-1]))

@@ -14,7 +14,7 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax.clip.model import Clip
 from dpl_jax.prompts.alphas import anneal, penalty
-from dpl_jax.prompts.logits import TowerPrompts, discrete, mixed
+from dpl_jax.prompts.learned import Discrete, Supernet
 from dpl_jax.prompts.trees import limit_alphas
 from dpl_jax.training.inputs import Batch, Task
 from dpl_jax.training.loss import loss_and_accuracy
@@ -47,37 +47,26 @@ class State(struct.PyTreeNode):
     max_context_length: jax.Array | None = None
 
 
-def create_search_state(
-    params: dict[str, Any], search: FrozenConfigDict, steps_per_epoch: int, seed: int
-) -> State:
-    """The state before the first step of a search; ``params`` {"prompts": .., "alphas": ..}."""
-    return create_state(params, search_optimizer(search, steps_per_epoch), seed)
-
-
-def create_train_state(
-    prompts: dict[str, jax.Array],
-    lengths: Mapping[str, Any],
-    train: FrozenConfigDict,
-    steps_per_epoch: int,
+def create_state(
+    params: Params,
+    optimizer: optax.GradientTransformation,
     seed: int,
+    lengths: Mapping[str, Any] | None = None,
 ) -> State:
-    """The state before the first step of stage 2 with one length a layer."""
-    lengths = {tower: jnp.asarray(values, jnp.int32) for tower, values in lengths.items()}
-    state = create_state({"prompts": prompts}, train_optimizer(train, steps_per_epoch), seed)
-    return state.replace(lengths=lengths)
+    """The state before the first step of whatever ``optimizer`` trains.
 
-
-def create_mixture_state(
-    params: Params, train: FrozenConfigDict, steps_per_epoch: int, seed: int
-) -> State:
-    """The state before the first step of stage 2 with a whole supernet as the final model."""
-    return create_state(params, train_optimizer(train, steps_per_epoch, alphas=True), seed)
-
-
-def create_state(params: Params, optimizer: optax.GradientTransformation, seed: int) -> State:
-    """Step 0 of whatever ``optimizer`` trains."""
+    Args:
+      params: {"prompts": .., "alphas": ..} of a supernet, {"prompts": ..} of chosen lengths.
+      optimizer: of :mod:`dpl_jax.training.optimizers`.
+      seed: of the run.
+      lengths: {"image": (N,), "text": (N,)} where they are chosen; None with a supernet.
+    """
     rng = jax.random.key_data(jax.random.key(seed))
-    return State(jnp.zeros((), jnp.int32), rng, params, optimizer.init(params))
+    state = State(jnp.zeros((), jnp.int32), rng, params, optimizer.init(params))
+    if lengths is None:
+        return state
+    chosen = {tower: jnp.asarray(each, jnp.int32) for tower, each in lengths.items()}
+    return state.replace(lengths=chosen)
 
 
 def search_step(
@@ -111,8 +100,15 @@ def search_step(
         return _within_limit(state, anneal(params["alphas"], search, epoch))
 
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        prompts = mixed(params["prompts"], seen_alphas(params))
-        value, accuracy = _task_loss(clip, task, batch, prompts, search.distillation)
+        prompts = Supernet(params["prompts"], seen_alphas(params)).view()
+        value, accuracy = loss_and_accuracy(
+            clip,
+            *batch,
+            task.texts,
+            prompts,
+            distillation=search.distillation,
+            teacher_texts=task.teacher_texts,
+        )
         return value, (value, accuracy)
 
     def alpha_loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -145,10 +141,17 @@ def train_step(
 
     def loss(params: Params, batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         if state.lengths is None:
-            prompts = mixed(params["prompts"], _within_limit(state, params["alphas"]))
+            prompts = Supernet(params["prompts"], _within_limit(state, params["alphas"])).view()
         else:
-            prompts = discrete(params["prompts"], state.lengths)
-        value, accuracy = _task_loss(clip, task, batch, prompts, train.distillation)
+            prompts = Discrete(params["prompts"], state.lengths).view()
+        value, accuracy = loss_and_accuracy(
+            clip,
+            *batch,
+            task.texts,
+            prompts,
+            distillation=train.distillation,
+            teacher_texts=task.teacher_texts,
+        )
         return value, (value, accuracy)
 
     state, metrics = descend(loss, state, "prompts", batch, optimizer)
@@ -217,19 +220,6 @@ def _within_limit(state: State, alphas: Params) -> Params:
     if state.max_context_length is None:
         return alphas
     return limit_alphas(alphas, state.max_context_length)
-
-
-def _task_loss(
-    clip: Clip, task: Task, batch: Batch, prompts: TowerPrompts, distillation: float
-) -> tuple[jax.Array, jax.Array]:
-    return loss_and_accuracy(
-        clip,
-        *batch,
-        task.texts,
-        prompts,
-        distillation=distillation,
-        teacher_texts=task.teacher_texts,
-    )
 
 
 def _unrolled(loss: Objective, params: Params, batch: Batch, rate: jax.Array) -> Params:

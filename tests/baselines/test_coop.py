@@ -11,10 +11,10 @@ from dpl_jax import Clip, load_clip, zero_shot_logits
 from dpl_jax.baselines.context import word_context
 from dpl_jax.baselines.coop import CoOp
 from dpl_jax.baselines.method import count_parameters
+from dpl_jax.clip.features import class_logits
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError, TextTooLongError
-from dpl_jax.prompts.logits import class_logits
 
 TEMPLATE_TOKENS = len("apictureof")  # the small CLIP reads letter by letter
 

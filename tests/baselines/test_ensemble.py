@@ -9,10 +9,10 @@ from dpl_jax.baselines.ensemble import (
     ensemble_templates,
     ensemble_text_features,
 )
+from dpl_jax.clip.features import class_logits, image_features, text_features
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import class_logits, image_features, text_features
 
 TEMPLATES = ("a {}.", "the small {}.", "art of {}.")
 

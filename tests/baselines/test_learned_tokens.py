@@ -14,11 +14,11 @@ from dpl_jax.baselines.ivlp import IVLP
 from dpl_jax.baselines.maple import MaPLe
 from dpl_jax.baselines.method import Method, count_parameters
 from dpl_jax.baselines.vpt import VPT
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.data.split import Dataset
 from dpl_jax.data.templates import PHOTO, prompts_for
 from dpl_jax.errors import ConfigError
-from dpl_jax.prompts.logits import text_features
 from tests.baselines.slow import slow_image_features, slow_logits, slow_text_features
 
 LAYERS, WIDTHS = {"image": 4, "text": 3}, {"image": 24, "text": 16}

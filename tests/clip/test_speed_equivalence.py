@@ -16,8 +16,9 @@ from benchmarks import naive_jax
 from benchmarks.flops import matmul_flops
 from benchmarks.problem import SMALL, STEPS_PER_EPOCH, Problem, make_problem
 from dpl_jax import Clip
+from dpl_jax.clip.features import class_logits, image_features, text_features
 from dpl_jax.clip.texts import Texts, end_positions, prepare_texts
-from dpl_jax.prompts.logits import class_logits, image_features, mixed, text_features
+from dpl_jax.prompts.learned import Supernet
 from dpl_jax.prompts.trees import TOWERS, init_supernet
 from dpl_jax.training.steps import search_step
 from tests.support.naive import naive_logits, supernet_layers
@@ -71,7 +72,7 @@ def expected(input_ids: np.ndarray, images: jax.Array, params: Tree) -> tuple[An
 
 def ours(clip: Clip, texts: Texts, images: jax.Array, params: Tree) -> tuple[Any, Any]:
     def fast(params: Tree) -> jax.Array:
-        seen = mixed(**params)
+        seen = Supernet(**params).view()
         image = image_features(clip, images, seen["image"])
         text = text_features(clip, texts, seen["text"])
         return loss(class_logits(image, text, clip.params["logit_scale"]))

@@ -10,9 +10,9 @@ import pytest
 
 from dpl_jax import Clip, load_clip
 from dpl_jax.clip.config import TextConfig
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.texts import common_prefix, end_positions, prepare_texts
 from dpl_jax.errors import TextTooLongError
-from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import supernet_prompts
 from tests.support.naive import naive_text_features
 from tests.support.small_clip import EOS, random_tensors, small_config, write_clip

@@ -21,11 +21,12 @@ from configs import digits
 from dpl_jax import Clip, load_clip
 from dpl_jax import config as base
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
 from dpl_jax.clip.weights import abstract_params
 from dpl_jax.evaluate import evaluate
-from dpl_jax.prompts.logits import mixed, text_features
+from dpl_jax.prompts.learned import Supernet
 from dpl_jax.prompts.trees import init_supernet
 from dpl_jax.runs import checkpoints
 from dpl_jax.runtime.mesh import data_mesh, replicate
@@ -33,7 +34,8 @@ from dpl_jax.search import search
 from dpl_jax.train import train
 from dpl_jax.training.inputs import Task
 from dpl_jax.training.loss import loss_and_accuracy
-from dpl_jax.training.steps import create_search_state, search_step
+from dpl_jax.training.optimizers import search_optimizer
+from dpl_jax.training.steps import create_state, search_step
 from tests.support.small_clip import random_tensors, small_config, write_clip
 
 SCALE = {"image": 0.3, "text": 0.3}
@@ -78,7 +80,7 @@ def gradients(clip: Clip) -> dict[str, Any]:
     @jax.jit
     def value(params: Any, clip: Clip, teacher: jax.Array) -> Any:
         def loss(params: Any) -> Any:
-            seen = mixed(params["prompts"], params["alphas"])
+            seen = Supernet(params["prompts"], params["alphas"]).view()
             distilled = {"distillation": 0.5, "teacher_texts": teacher}
             return loss_and_accuracy(clip, images, labels, texts, seen, **distilled)
 
@@ -162,7 +164,9 @@ def many_classes(count: int) -> dict[str, Any]:
 
     def state() -> Any:
         prompts, alphas = init_supernet(MANY, 2, 1, SCALE)
-        return create_search_state({"prompts": prompts, "alphas": alphas}, settings, 1, 1)
+        return create_state(
+            {"prompts": prompts, "alphas": alphas}, search_optimizer(settings, 1), 1
+        )
 
     texts = Texts(shape(CLASSES, 8, dtype=jnp.int32), shape(CLASSES, dtype=jnp.int32))
     teacher = shape(CLASSES, MANY.projection_dim)

@@ -11,13 +11,15 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax import Clip, load_clip, prompted_logits, search_logits
 from dpl_jax import config as base
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import Texts, prepare_texts
-from dpl_jax.prompts.logits import discrete, mixed, text_features
+from dpl_jax.prompts.learned import Discrete, Supernet
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.training.inputs import Task
 from dpl_jax.training.loss import loss_and_accuracy
-from dpl_jax.training.steps import create_search_state, search_step
+from dpl_jax.training.optimizers import search_optimizer
+from dpl_jax.training.steps import create_state, search_step
 
 FOLDER = Path(__file__).parents[1] / "golden" / "supernet_a"
 LAYERS = {"image": 4, "text": 3}
@@ -73,7 +75,7 @@ def test_search_loss_and_gradients(golden: Golden, clip: Clip) -> None:
     texts = texts_of(golden, clip)
 
     def loss(params: dict[str, Any]) -> jax.Array:
-        return loss_and_accuracy(clip, *batch(golden, 0), texts, mixed(**params))[0]
+        return loss_and_accuracy(clip, *batch(golden, 0), texts, Supernet(**params).view())[0]
 
     value, gradients = jax.value_and_grad(loss)(start(golden))
     np.testing.assert_allclose(value, golden["loss"], rtol=0, atol=1e-4)
@@ -94,7 +96,7 @@ def test_two_alternating_steps(golden: Golden, clip: Clip) -> None:
     task = Task(None, None, texts, text_features(clip, texts), Preprocessing(32, 32))
     step = jax.jit(search_step, static_argnames=("search", "steps_per_epoch"))
 
-    state = create_search_state(start(golden), search, 100, seed=0)
+    state = create_state(start(golden), search_optimizer(search, 100), 0)
     losses = []
     for number in range(2):
         val, train = batch(golden, 2 * number), batch(golden, 2 * number + 1)
@@ -132,7 +134,8 @@ def test_stage2_gradients(golden: Golden, clip: Clip) -> None:
     texts = texts_of(golden, clip)
 
     def loss(prompts: dict[str, jax.Array]) -> jax.Array:
-        return loss_and_accuracy(clip, *batch(golden, 0), texts, discrete(prompts, lengths))[0]
+        seen = Discrete(prompts, lengths).view()
+        return loss_and_accuracy(clip, *batch(golden, 0), texts, seen)[0]
 
     gradients = jax.grad(loss)(prompts)
     for tower in TOWERS:

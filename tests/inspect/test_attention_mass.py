@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dpl_jax.clip.attention import LayerPrompts, prompt_mass, prompted_attention
+from dpl_jax.clip.features import NO_PROMPTS, image_features
 from dpl_jax.errors import ConfigError
 from dpl_jax.inspect.attention_mass import (
     image_attention_mass,
@@ -18,7 +19,7 @@ from dpl_jax.inspect.attention_mass import (
     patch_map,
     text_attention_mass,
 )
-from dpl_jax.prompts.logits import NO_PROMPTS, discrete, image_features, mixed
+from dpl_jax.prompts.learned import Discrete, Supernet
 from tests.inspect.conftest import Case
 from tests.support import naive
 
@@ -27,8 +28,8 @@ KINDS = ["chosen lengths", "supernet"]
 
 def fast(case: Case, kind: str) -> dict[str, LayerPrompts]:
     if kind == "supernet":
-        return mixed(case.prompts, case.alphas)
-    return discrete(case.prompts, case.lengths)
+        return Supernet(case.prompts, case.alphas).view()
+    return Discrete(case.prompts, case.lengths).view()
 
 
 def slow(case: Case, kind: str, tower: str) -> Any:

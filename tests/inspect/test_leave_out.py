@@ -9,12 +9,13 @@ import pytest
 
 from configs import digits
 from dpl_jax import load_clip, prompted_logits
+from dpl_jax.clip.features import NO_PROMPTS, image_features
 from dpl_jax.data.images import read_image
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.inspect.leave_out import LeftOut, Quality, leave_out, measure, without_layers
-from dpl_jax.prompts.logits import NO_PROMPTS, discrete, image_features, mixed
+from dpl_jax.prompts.learned import Discrete, Supernet
 from tests.inspect.conftest import Case
 
 LENGTHS = {"image": [2, 0, 1, 3], "text": [1, 2, 0]}
@@ -56,7 +57,7 @@ def task() -> Digits:
 
 @pytest.fixture(scope="module")
 def left_out(task: Digits) -> LeftOut:
-    prompts = discrete(task.prompts, LENGTHS)
+    prompts = Discrete(task.prompts, LENGTHS).view()
     return leave_out(task.clip, task.dataset, task.items, prompts, task.config)
 
 
@@ -85,11 +86,13 @@ def test_leaving_out_a_tower_is_setting_all_its_lengths_to_zero(
 
 def test_a_supernets_layer_is_left_out_with_all_its_candidates(case: Case) -> None:
     """As if alpha gave all weight to the length 0 there; without any layer it is plain CLIP."""
-    prompts = mixed(case.prompts, case.alphas)["image"]
+    prompts = Supernet(case.prompts, case.alphas).view()["image"]
     alphas = case.alphas["image"].copy()
     alphas[1] = [0.0, -np.inf, -np.inf, -np.inf]
     expected = image_features(
-        case.clip, case.images, mixed(case.prompts, case.alphas | {"image": alphas})["image"]
+        case.clip,
+        case.images,
+        Supernet(case.prompts, case.alphas | {"image": alphas}).view()["image"],
     )
     found = image_features(case.clip, case.images, without_layers(prompts, [1]))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)

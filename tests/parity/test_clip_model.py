@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from dpl_jax import load_clip, zero_shot_logits
+from dpl_jax.clip.features import image_features, text_features
 from dpl_jax.clip.texts import end_positions
-from dpl_jax.prompts.logits import image_features, text_features
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -13,11 +13,12 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax import Clip, load_clip, prompted_logits, search_logits, zero_shot_logits
 from dpl_jax import config as base
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.prompts.logits import text_features
 from dpl_jax.training.inputs import Task
-from dpl_jax.training.steps import create_search_state, search_step
+from dpl_jax.training.optimizers import search_optimizer
+from dpl_jax.training.steps import create_state, search_step
 from tests.support import naive
 from tests.support.small_clip import random_tensors, small_config, write_clip
 
@@ -149,7 +150,7 @@ def test_two_alternating_steps(case: Case, slow_search: SlowSearch) -> None:
     texts = prepare_texts(case.input_ids, case.clip.sizes.text)
     task = Task(None, None, texts, text_features(case.clip, texts), Preprocessing(16, 16))
     params = jax.tree.map(jnp.asarray, {"prompts": case.prompts, "alphas": case.alphas})
-    state = create_search_state(params, search, 100, seed=0)
+    state = create_state(params, search_optimizer(search, 100), 0)
     step = jax.jit(search_step, static_argnames=("search", "steps_per_epoch"))
     losses = []
     for number in (0, 2):

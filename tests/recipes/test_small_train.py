@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from dpl_jax.clip.features import image_features
 from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.towers import image_tower, text_tower
 from dpl_jax.clip.weights import Params
@@ -25,7 +26,6 @@ from dpl_jax.errors import (
     TextTooLongError,
 )
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.prompts.logits import image_features
 from dpl_jax.runs.metrics import read_metrics
 from recipes.accuracy import accuracies
 from recipes.sizes import clip_config

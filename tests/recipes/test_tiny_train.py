@@ -8,13 +8,13 @@ import ml_collections
 import numpy as np
 import pytest
 
+from dpl_jax.clip.features import image_features
 from dpl_jax.clip.model import load_clip
 from dpl_jax.clip.names import embedded_folder
 from dpl_jax.clip.towers import image_tower
 from dpl_jax.clip.weights import Params
 from dpl_jax.errors import ConfigError, NumericsError
 from dpl_jax.files.json import read_json, to_json
-from dpl_jax.prompts.logits import image_features
 from recipes.contrastive import contrastive_loss
 from recipes.tiny import export, train
 from recipes.tiny.assess import assess

@@ -10,7 +10,7 @@ from ml_collections import FrozenConfigDict
 
 from dpl_jax import config
 from dpl_jax.training.optimizers import search_optimizer
-from dpl_jax.training.steps import create_search_state, descend
+from dpl_jax.training.steps import create_state, descend
 from tests.reliability.conftest import Start
 from tests.reliability.test_extension import run
 from tests.reliability.test_interrupts import assert_same_run
@@ -45,7 +45,7 @@ def test_a_gradient_that_is_not_finite_is_noticed_at_its_step(
     search.alphas.name = optimizer
     search = FrozenConfigDict(search)
     params = {"alphas": {"image": jnp.zeros((2, 3))}, "prompts": {"image": jnp.ones((2, 3, 4))}}
-    state = create_search_state(params, search, 5, seed=1)
+    state = create_state(params, search_optimizer(search, 5), 1)
 
     @jax.custom_vjp
     def value(leaf: jax.Array) -> jax.Array:

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from dpl_jax.errors import CheckpointError
-from dpl_jax.runs.checkpoints import Checkpoints, load, restore
+from dpl_jax.runs.checkpoints import Checkpoints, load
 from dpl_jax.runs.manifest import check_manifest, empty_arrays, make_manifest
 from tests.support.repository import ROOT
 
@@ -29,6 +29,12 @@ def assert_same(found, expected):
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert (one.dtype, one.shape) == (other.dtype, other.shape)
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def restore(folder, target):
+    """The newest good checkpoint, as a run restores it."""
+    with Checkpoints(folder) as checkpoints:
+        return checkpoints.restore_latest(target)
 
 
 def optimizer():
@@ -163,7 +169,7 @@ SHARDED = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from dpl_jax.runs.checkpoints import Checkpoints, restore
+from dpl_jax.runs.checkpoints import Checkpoints
 mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 value = np.arange(32, dtype=np.float32).reshape(8, 4)
 place = lambda *spec: NamedSharding(mesh, P(*spec))
@@ -174,7 +180,7 @@ target = {
     "rows": jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=place(None, "data")),
     "all": jax.ShapeDtypeStruct(value.shape, value.dtype, sharding=place("data")),
 }
-found = restore(sys.argv[1], target).tree
+found = Checkpoints(sys.argv[1]).restore_latest(target).tree
 assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(lambda x: x.sharding, target)
 assert all((np.asarray(x) == value).all() for x in found.values())
 print("ok")

@@ -9,8 +9,9 @@ import pytest
 from scipy.special import rel_entr, softmax
 
 from dpl_jax import Clip, prompted_logits, zero_shot_logits
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.texts import prepare_texts
-from dpl_jax.prompts.logits import discrete, text_features
+from dpl_jax.prompts.learned import Discrete
 from dpl_jax.prompts.trees import init_discrete
 from dpl_jax.training.loss import loss_and_accuracy, zero_shot_probabilities
 
@@ -35,7 +36,7 @@ def loss(clip: Clip, inputs: dict[str, Any], distillation: float) -> float:
         inputs["images"],
         inputs["labels"],
         texts,
-        discrete(inputs["prompts"], LENGTHS),
+        Discrete(inputs["prompts"], LENGTHS).view(),
         distillation=distillation,
         teacher_texts=text_features(clip, texts),
     )

@@ -10,9 +10,9 @@ import pytest
 
 from dpl_jax import Clip, config
 from dpl_jax.clip.config import ClipConfig, TextConfig, VisionConfig
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.texts import Texts
 from dpl_jax.clip.weights import abstract_params
-from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import candidate_rows, supernet_prompts
 from dpl_jax.training import memory
 from dpl_jax.training.memory import MB, Plan, StepSizes

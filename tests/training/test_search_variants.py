@@ -14,16 +14,17 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from dpl_jax import Clip, prompted_logits, search_logits
 from dpl_jax import config as base
+from dpl_jax.clip.features import text_features
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.clip.texts import prepare_texts
 from dpl_jax.errors import ConfigError
 from dpl_jax.members.states import cut_supernet
 from dpl_jax.prompts.alphas import anneal, expected_tokens, finished_alphas, mean_entropy, penalty
-from dpl_jax.prompts.logits import text_features
 from dpl_jax.prompts.trees import TOWERS, choose_lengths, inherit_rows, init_supernet, limit_alphas
 from dpl_jax.training.inputs import Task
+from dpl_jax.training.optimizers import search_optimizer
 from dpl_jax.training.selection import perturbed_lengths
-from dpl_jax.training.steps import create_search_state, search_step
+from dpl_jax.training.steps import create_state, search_step
 
 T = 2
 RATE = 0.5  # of the prompts; large, so that the second-order term matters
@@ -67,7 +68,7 @@ def loss(clip: Clip, params: Any, images: jax.Array, labels: jax.Array) -> jax.A
 
 def alpha_step(clip: Clip, task: Task, params: Any, search: ConfigDict) -> dict[str, np.ndarray]:
     """What one step takes off alpha: its gradient, as the rate of its SGD is 1."""
-    state = create_search_state(params, FrozenConfigDict(search), 10, seed=0)
+    state = create_state(params, search_optimizer(FrozenConfigDict(search), 10), 0)
     frozen = FrozenConfigDict(search)
     state, _ = STEP(state, clip, task, batch(1), batch(2), search=frozen, steps_per_epoch=10)
     return {
@@ -125,7 +126,7 @@ def test_a_temperature_scales_alpha_gradients(
 ) -> None:
     """In the last epoch, a search at temperature t sees alpha / t: the chain rule's 1 / t."""
     half = settings(final_temperature=0.5, epochs=2)
-    state = create_search_state(params, FrozenConfigDict(half), 10, seed=0)
+    state = create_state(params, search_optimizer(FrozenConfigDict(half), 10), 0)
     state = state.replace(step=jnp.asarray(10))  # the second and last epoch
     frozen = FrozenConfigDict(half)
     after, _ = STEP(state, clip, task, batch(1), batch(2), search=frozen, steps_per_epoch=10)
@@ -195,7 +196,7 @@ def test_a_limited_search_with_all_penalties_stays_finite(
 ) -> None:
     """What a member of an ablation does: the longest candidate is off, and stays where it was."""
     search = FrozenConfigDict(settings(entropy=1.0, budget=0.1, final_temperature=1e-3, epochs=2))
-    state = create_search_state(params, search, 10, seed=0)
+    state = create_state(params, search_optimizer(search, 10), 0)
     state = state.replace(step=jnp.asarray(10), max_context_length=jnp.asarray(1))
     state, metrics = STEP(state, clip, task, batch(1), batch(2), search=search, steps_per_epoch=10)
     assert all(bool(half["finite"]) for half in metrics.values())

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from dpl_jax.clip.features import class_logits, image_features
 from dpl_jax.data.transforms import normalise
 from dpl_jax.files.json import write_file
-from dpl_jax.prompts.logits import class_logits, image_features
 
 if TYPE_CHECKING:
     from dpl_jax.inference.classifier import Classifier

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.baselines.lengths import random_lengths
 from dpl_jax.baselines.method import Method, count_parameters
+from dpl_jax.clip.features import TowerPrompts, class_logits
 from dpl_jax.clip.model import load_configured
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.split import Item
@@ -25,8 +26,8 @@ from dpl_jax.members.seed_bank import load_seed_bank, save_samples, seed_bank_pr
 from dpl_jax.members.stages import chosen_lengths, finished_supernets
 from dpl_jax.members.states import Member
 from dpl_jax.prompts.alphas import mean_entropy
+from dpl_jax.prompts.learned import Discrete, Supernet
 from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
-from dpl_jax.prompts.logits import TowerPrompts, class_logits, discrete, mixed
 from dpl_jax.prompts.trees import choose_lengths, inherit_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name
@@ -212,7 +213,7 @@ def _finished(
     """What is made of searched supernets; ``seconds`` are the search's."""
     if name == "discretised":
         rows = {m: inherit_rows(nets[m]["prompts"], own) for m, own in lengths.items()}
-        prompts = {m: discrete(rows[m], own) for m, own in lengths.items()}
+        prompts = {m: Discrete(rows[m], own).view() for m, own in lengths.items()}
         return _contenders(setup, prompts, rows, lengths, seconds)
     if entry.train is None:
         return _mixtures(setup, nets, seconds)
@@ -239,7 +240,7 @@ def _discrete(
 ) -> dict[Member, MethodResult]:
     """MethodResults of stage 2 with one length a layer."""
     rows = {member: found.params["prompts"] for member, found in stage.outcomes.items()}
-    prompts = {member: discrete(rows[member], lengths[member]) for member in rows}
+    prompts = {member: Discrete(rows[member], lengths[member]).view() for member in rows}
     return _contenders(setup, prompts, rows, lengths, seconds)
 
 
@@ -247,7 +248,7 @@ def _mixtures(
     setup: Setup, nets: Mapping[Member, Params], seconds: float | None
 ) -> dict[Member, MethodResult]:
     """MethodResults that are whole supernets: all their rows count as prompt tokens."""
-    prompts = {member: mixed(**params) for member, params in nets.items()}
+    prompts = {member: Supernet(**params).view() for member, params in nets.items()}
     rows = {member: params["prompts"] for member, params in nets.items()}
     found = _contenders(setup, prompts, rows, None, seconds)
     return {
