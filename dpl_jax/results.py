@@ -10,8 +10,9 @@ from pathlib import Path
 from dpl_jax.errors import DplError
 from dpl_jax.files.json import write_text
 from dpl_jax.files.printable import LINES, never_fail_to_print, printable
-from dpl_jax.studies.aggregate.rows import METRICS, Row, aggregate
+from dpl_jax.studies.aggregate.rows import Row, aggregate
 from dpl_jax.summary.intervals import MeanInterval
+from dpl_jax.summary.names import METRICS
 from dpl_jax.summary.table import (
     Cell,
     csv_table,

@@ -5,11 +5,11 @@ python launch/base_to_new.py --config=configs/caltech101.py --seeds=1,2,3 --work
 
 from dpl_jax import cli
 from dpl_jax.studies.protocols.base_to_new import base_to_new, table
-from dpl_jax.studies.protocols.flags import define_seeds, define_workdir, runs_folder
+from dpl_jax.studies.protocols.flags import define_seeds, runs_folder
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
-WORKDIR = define_workdir()
+WORKDIR = cli.define_workdir()
 SEEDS = define_seeds()
 
 

@@ -4,26 +4,23 @@ python launch/demo.py                                   # digits with the tiny C
 python launch/demo.py --config=configs/digits.py:shots=4 --seeds=1,2,3
 """
 
-import datetime
-
-from absl import flags
-
 from dpl_jax import cli
+from dpl_jax.runtime.times import timestamp
 from dpl_jax.studies.demo import demo, table
+from dpl_jax.studies.protocols.flags import define_seeds
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config(default="configs/digits.py")
 cli.define_workdir()
-SEEDS = flags.DEFINE_list("seeds", ["1"], "Seeds, one search and one training each.")
+SEEDS = define_seeds(default="1")
 
 
 def main() -> None:
     """Runs all seeds and prints the table."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    workdir = cli.choose_workdir(f"runs/demo-{stamp}")
-    found = demo(CONFIG.value, [int(seed) for seed in SEEDS.value], workdir)
+    workdir = cli.choose_workdir(f"runs/demo-{timestamp()}")
+    found = demo(CONFIG.value, SEEDS.value, workdir)
     first = found.results[0]
-    data, seeds = CONFIG.value.data, ", ".join(SEEDS.value)
+    data, seeds = CONFIG.value.data, ", ".join(map(str, SEEDS.value))
     title = f"{data.name}, {data.shots} shots, seeds {seeds}: "
     print_table(title + f"{first['images']} test images", *table(found.results))
     print(f"Runs: {workdir}")

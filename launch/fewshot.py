@@ -8,13 +8,12 @@ from dpl_jax.studies.protocols.fewshot import fewshot, table
 from dpl_jax.studies.protocols.flags import (
     define_numbers,
     define_seeds,
-    define_workdir,
     runs_folder,
 )
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
-WORKDIR = define_workdir()
+WORKDIR = cli.define_workdir()
 SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images a class.")
 SEEDS = define_seeds()
 

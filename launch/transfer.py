@@ -7,12 +7,12 @@ python launch/transfer.py --config=configs/imagenet.py --config.data.root=DATA \
 from absl import flags
 
 from dpl_jax import cli
-from dpl_jax.studies.protocols.flags import define_seeds, define_workdir, runs_folder
+from dpl_jax.studies.protocols.flags import define_seeds, runs_folder
 from dpl_jax.studies.protocols.transfer import read_targets, table, transfer
 from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
-WORKDIR = define_workdir()
+WORKDIR = cli.define_workdir()
 TARGETS = flags.DEFINE_list("targets", [], "Config files of the datasets to evaluate on.")
 SEEDS = define_seeds()
 

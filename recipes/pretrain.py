@@ -3,12 +3,12 @@
 python -m recipes.pretrain --config=recipes/tiny/config.py --workdir=runs/tiny_clip
 """
 
-import time
 from pathlib import Path
 
 from absl import flags
 
 from dpl_jax import cli
+from dpl_jax.runtime.times import timestamp
 from recipes.small.train import pretrain
 from recipes.tiny.export import pretrain_to
 
@@ -21,7 +21,7 @@ WORKDIR = flags.DEFINE_string(
 def main() -> None:
     """Trains by the recipe that the config is of."""
     recipe = CONFIG.value.recipe
-    workdir = Path(WORKDIR.value or time.strftime(f"runs/{recipe}-clip-%Y%m%d-%H%M%S"))
+    workdir = Path(WORKDIR.value or f"runs/{recipe}-clip-{timestamp()}")
     if recipe == "small":
         pretrain(CONFIG.value, workdir)
         print(f"Next: python -m recipes.export --run={workdir} --output=DIR")

@@ -40,7 +40,7 @@ def said_fields() -> set[str]:
 def define_workdir() -> flags.FlagHolder[str | None]:
     """Defines --workdir=RUN."""
     return flags.DEFINE_string(
-        "workdir", None, "The run's folder; resumed if it exists. Default: a new one under runs/."
+        "workdir", None, "The run's folder; what it has is reused. Default: a new one under runs/."
     )
 
 

@@ -12,13 +12,12 @@ from dpl_jax.data.class_texts import first_texts
 from dpl_jax.data.coop.expected import EXPECTED
 from dpl_jax.data.decode import thread_count
 from dpl_jax.data.images import MAX_PIXELS, read_image
-from dpl_jax.data.split import Dataset, Item
+from dpl_jax.data.split import SPLITS, Dataset, Item
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.files.printable import printable
 from dpl_jax.summary.table import print_table
 
 LISTED = 20  # so many problems are printed; the others are counted
-SPLITS = ("train", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True)

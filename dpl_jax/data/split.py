@@ -24,6 +24,7 @@ class Record(Protocol):
         """Returns the bytes of the encoded image (JPEG, PNG, ...)."""
 
 
+SPLITS = ("train", "val", "test")
 Image: TypeAlias = Path | np.ndarray | Record
 
 

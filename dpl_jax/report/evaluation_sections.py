@@ -8,8 +8,9 @@ import numpy as np
 
 from dpl_jax.report import class_plots
 from dpl_jax.report.images import most_wrong
-from dpl_jax.report.parts import Draw, Section, Table, method_name
+from dpl_jax.report.parts import Draw, Section, Table
 from dpl_jax.runs.predictions import Predictions
+from dpl_jax.summary.names import method_name
 from dpl_jax.summary.scores import confusion_matrix
 from dpl_jax.summary.table import Cell
 

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 from dpl_jax.report.images import WrongImage
 from dpl_jax.summary.table import Cell
 
-METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL"}
-
 
 class Picture(NamedTuple):
     """A figure in the page: an SVG element, and the words below it."""
@@ -41,8 +39,3 @@ class Section(NamedTuple):
 
 # Of a figure, the name of its files, a label for those who cannot see it, and a caption.
 Draw = Callable[[Figure, str, str, str], Picture]
-
-
-def method_name(method: str) -> str:
-    """How a method is called in the page."""
-    return METHODS.get(method, method.replace("_", " "))

@@ -13,7 +13,8 @@ from dpl_jax.report import alpha_plots, run_plots
 from dpl_jax.report.contents import Contents
 from dpl_jax.report.evaluation_sections import evaluation_sections
 from dpl_jax.report.figures import save_figure
-from dpl_jax.report.parts import Draw, Picture, Section, Table, method_name
+from dpl_jax.report.parts import Draw, Picture, Section, Table
+from dpl_jax.summary.names import method_name
 from dpl_jax.summary.table import Cell
 
 MOST_EVALUATIONS = 3  # shown in full; all are in the table

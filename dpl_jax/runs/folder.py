@@ -8,7 +8,6 @@ A folder that already holds ``config.json`` is resumed, with the same config onl
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import importlib.metadata
 import logging
 import os
@@ -28,6 +27,7 @@ from dpl_jax.runs.links import refuse_links
 from dpl_jax.runs.lock import lock_folder
 from dpl_jax.runs.more_epochs import check_extension, set_aside_results
 from dpl_jax.runtime.processes import only_first
+from dpl_jax.runtime.times import timestamp
 
 LOG = logging.getLogger(__name__)
 
@@ -293,7 +293,7 @@ def config_differences(
 
 def _named_folder(root: Path, name: str) -> Path:
     """Makes a new folder ``root/name-date-time``; a number tells those of one second apart."""
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    stamp = timestamp()
     root.mkdir(parents=True, exist_ok=True)
     tries = 0
     while True:

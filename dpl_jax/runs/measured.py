@@ -13,11 +13,9 @@ from ml_collections import ConfigDict
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.load import load_dataset, sample
 from dpl_jax.data.own_split import SOURCE, check_test, present, run_dataset, same_source
-from dpl_jax.data.split import Dataset, Item, list_hash, subsample_classes
+from dpl_jax.data.split import SPLITS, Dataset, Item, list_hash, subsample_classes
 from dpl_jax.errors import ConfigError
 from dpl_jax.runs.results import data_name
-
-SPLITS = ("train", "val", "test")
 
 
 class Measured(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dpl_jax.data.split import SPLITS
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files import limits
@@ -18,7 +19,6 @@ from dpl_jax.files.numpy import read_npz
 from dpl_jax.runtime.launchers import command
 
 LOGITS = "logits_"  # before the method's name
-SPLITS = ("train", "val", "test")
 # Kinds of NumPy's types, and dimensions.
 FIELDS = {"about": ("U", 0), "classnames": ("U", 1), "names": ("U", 1), "labels": ("i", 1)}
 

@@ -11,6 +11,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dpl_jax.runtime.times import duration
+
 Field = float | int | str
 
 # Without a terminal a line is due after this share of the work, or this many seconds.
@@ -127,12 +129,6 @@ class _Lines:
         if done <= 0 or left <= 0:
             return ""
         return f"ETA {duration((self._shown_at - began) / done * left)}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def _join(fields: dict[str, Field]) -> str:

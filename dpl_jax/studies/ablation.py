@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.features import NO_PROMPTS, TowerPrompts
 from dpl_jax.config import with_absolute_paths
-from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import predict
 from dpl_jax.files.json import write_json
 from dpl_jax.members.groups import Outcome, group_members, run_groups
@@ -34,6 +33,7 @@ from dpl_jax.prompts.trees import candidate_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name
 from dpl_jax.studies.ablation_report import plot
+from dpl_jax.studies.checks import check_numbers
 from dpl_jax.summary.scores import score
 from dpl_jax.training.steps import Params
 
@@ -83,13 +83,7 @@ def list_members(config: ConfigDict) -> list[Member]:
       ConfigError: when either list is empty, repeats itself or holds something else than numbers.
     """
     for field, least in (("max_context_length", 1), ("seeds", 0)):
-        values = config.ablate[field]
-        whole = all(isinstance(value, int) and value >= least for value in values)
-        if not values or not whole or len(set(values)) < len(values):
-            raise ConfigError(
-                f"ablate.{field} is {values!r}; it must list different whole numbers of at least "
-                f"{least}, such as --config.ablate.{field}=1,2,3"
-            )
+        check_numbers(f"--config.ablate.{field}", config.ablate[field], least)
     return [
         Member(max_context_length, seed)
         for max_context_length in config.ablate.max_context_length

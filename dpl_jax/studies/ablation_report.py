@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dpl_jax.summary.intervals import MeanInterval, mean_interval
+from dpl_jax.summary.intervals import mean_interval, over_seeds
 from dpl_jax.summary.plots import BLUE, ORANGE, draw_level, draw_series, finish_axes, save_plot
 from dpl_jax.summary.table import Cell
 
@@ -34,17 +34,13 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     zero_shot = 100 * found["zero_shot"]["accuracy"]
     rows: list[list[Cell]] = [["zero-shot", zero_shot, None, None, None, None, None]]
     for longest, members in by_length(found).items():
-        accuracy = _accuracy(members, "dpl")
-        width = accuracy.half_width
         confidence = [value for member in members for value in _confidences(member)]
         rows.append(
             [
                 str(longest),
-                accuracy.mean,
-                accuracy.std,
-                None if width is None else f"± {width:.2f}",
-                _accuracy(members, "supernet").mean,
-                mean_interval([member["prompt_tokens"] for member in members]).mean,
+                *over_seeds(members, "dpl", "accuracy").cells(),
+                over_seeds(members, "supernet", "accuracy").mean,
+                over_seeds(members, "prompt_tokens", scale=1).mean,
                 mean_interval(confidence).mean,
             ]
         )
@@ -114,10 +110,6 @@ def _finish(axes: Axes, lengths: Sequence[int]) -> None:
     axes.set_xlabel("maximum context length T")
     axes.set_xticks(list(lengths))
     finish_axes(axes)
-
-
-def _accuracy(members: Sequence[Mapping[str, Any]], method: str) -> MeanInterval:
-    return mean_interval([100 * member[method]["accuracy"] for member in members])
 
 
 def _confidences(member: Mapping[str, Any]) -> list[float]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from dpl_jax.studies.checks import check_numbers
 from dpl_jax.studies.finished_stages import evaluate_once, search_once, train_once
-from dpl_jax.summary.intervals import mean_interval
+from dpl_jax.summary.intervals import over_seeds
+from dpl_jax.summary.names import METHODS
 from dpl_jax.summary.table import Cell
-
-METHODS = {"zero_shot": "zero-shot CLIP", "dpl": "DPL (searched, trained)"}
 
 
 class Demo(NamedTuple):
@@ -30,7 +30,11 @@ def demo(config: ConfigDict, seeds: Sequence[int], workdir: str | Path) -> Demo:
       config: see :mod:`dpl_jax.config`; its seed is replaced.
       seeds: one run of each stage for every seed.
       workdir: gets the folders ``search-seedN`` and ``train-seedN``.
+
+    Raises:
+      ConfigError: for no seeds, one twice, or a negative one.
     """
+    check_numbers("--seeds", seeds, least=0)
     found = Demo([], [], [])
     for seed in seeds:
         config = config.copy_and_resolve_references()
@@ -53,10 +57,7 @@ def table(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[Cell]
         columns += ["std", "95 % interval"]
     rows: list[list[Cell]] = []
     for method, name in METHODS.items():
-        accuracy = mean_interval([100 * result[method]["accuracy"] for result in results])
-        f1 = mean_interval([100 * result[method]["macro_f1"] for result in results])
-        row: list[Cell] = [name, accuracy.mean, f1.mean]
-        if accuracy.std is not None and accuracy.half_width is not None:
-            row += [accuracy.std, f"± {accuracy.half_width:.2f}"]
-        rows.append(row)
+        mean, *spread = over_seeds(results, method, "accuracy").cells()
+        f1 = over_seeds(results, method, "macro_f1").mean
+        rows.append([name, mean, f1, *(spread if len(results) > 1 else ())])
     return columns, rows

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from dpl_jax.summary.table import Cell
+
+SPREAD = ("std", "half_width")
 
 
 class MeanInterval(NamedTuple):
@@ -15,6 +21,11 @@ class MeanInterval(NamedTuple):
     mean: float
     std: float | None  # of the sample (n - 1 in the denominator)
     half_width: float | None  # the 95 % interval is mean - half_width to mean + half_width
+
+    def cells(self) -> list[Cell]:
+        """Mean, standard deviation and "± half-width", as cells of a table."""
+        width = self.half_width
+        return [self.mean, self.std, None if width is None else f"± {width:.2f}"]
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> MeanInterval:
@@ -34,6 +45,26 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> MeanInte
     std = float(numbers.std(ddof=1))
     quantile = stats.t.ppf((1 + confidence) / 2, numbers.size - 1)
     return MeanInterval(mean, std, float(quantile * std / np.sqrt(numbers.size)))
+
+
+def over_seeds(
+    found: Sequence[Mapping[str, Any]], *path: str, scale: float = 100.0
+) -> MeanInterval:
+    """:func:`mean_interval` of one number that was found with every seed.
+
+    Args:
+      found: what was found, a mapping for each seed.
+      path: where the number is in it, such as "dpl", "accuracy".
+      scale: a factor; 100 gives shares in percent.
+    """
+    values: list[Any] = [functools.reduce(operator.getitem, path, each) for each in found]
+    return mean_interval([scale * value for value in values])
+
+
+def percent(found: Mapping[str, Any]) -> MeanInterval:
+    """The interval of a share, ``{"mean": .., "std": .., "half_width": ..}``, in percent."""
+    std, width = (None if found[name] is None else 100 * found[name] for name in SPREAD)
+    return MeanInterval(100 * found["mean"], std, width)
 
 
 def paired_difference(

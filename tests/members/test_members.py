@@ -27,6 +27,7 @@ from dpl_jax.runs.metrics import read_metrics
 from dpl_jax.search import search
 from dpl_jax.studies.ablation import ablate, list_members
 from dpl_jax.studies.ablation_report import table
+from dpl_jax.studies.comparison.compare import compare
 from dpl_jax.train import train
 from tests.support.results_schema import check_results
 
@@ -307,3 +308,6 @@ def test_wrong_lists_are_named(field: str, values: tuple[Any, ...], config: Conf
     config.ablate[field] = values
     with pytest.raises(ConfigError, match=f"ablate.{field}"):
         list_members(config)
+    config.compare.seeds = values
+    with pytest.raises(ConfigError, match=r"config\.compare\.seeds is"):
+        compare(config)

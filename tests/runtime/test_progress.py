@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from dpl_jax.runtime.progress import _Lines, duration, progress
+from dpl_jax.runtime.progress import _Lines, progress
+from dpl_jax.runtime.times import duration
 
 
 class Terminal(io.StringIO):

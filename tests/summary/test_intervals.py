@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from dpl_jax.summary.intervals import harmonic_mean, mean_interval, paired_difference
+from dpl_jax.summary.intervals import (
+    harmonic_mean,
+    mean_interval,
+    over_seeds,
+    paired_difference,
+    percent,
+)
 
 
 def test_mean_interval_of_known_values():
@@ -14,6 +20,20 @@ def test_mean_interval_of_known_values():
     assert found.mean == 83
     assert found.std == pytest.approx(math.sqrt(13), rel=1e-12)
     assert found.half_width == pytest.approx(4.30265273 * math.sqrt(13 / 3), rel=1e-8)
+
+
+def test_what_seeds_found_is_told_in_cells():
+    found = [{"dpl": {"accuracy": share, "images": 3}} for share in (0.80, 0.82, 0.87)]
+    of_seeds = over_seeds(found, "dpl", "accuracy")
+    assert of_seeds == pytest.approx(mean_interval([80, 82, 87]))
+    assert percent(over_seeds(found, "dpl", "accuracy", scale=1)._asdict()) == pytest.approx(
+        of_seeds
+    )
+    mean, std, width = of_seeds.cells()
+    assert (mean, std) == pytest.approx((83, math.sqrt(13)))
+    assert width == "± 8.96"  # 4.3027 * 3.6056 / 1.7321
+    assert over_seeds(found[:1], "dpl", "images", scale=1).cells() == [3.0, None, None]
+    assert percent({"mean": 0.25, "std": None, "half_width": None}) == (25, None, None)
 
 
 def test_mean_interval_covers_the_mean_as_often_as_it_says():

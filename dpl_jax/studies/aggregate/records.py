@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from dpl_jax.files.json import read_json
 from dpl_jax.runs.folder import HARMLESS
 from dpl_jax.runs.results import data_name, unused_settings
+from dpl_jax.summary.names import METRICS
 from dpl_jax.summary.table import Cell
 
 # Where each kind of run has its numbers.
@@ -23,8 +24,6 @@ RESULTS = {
     "ablate": "ablation.json",
     "compare": "compare.json",
 }
-# Scores that are shares.
-SHARES = ("accuracy", "macro_f1", "calibration_error")
 # Settings that are columns of their own, differ between machines or change no result.
 COLUMNS_OF_THEIR_OWN = ("seed", "data.name", "data.classes", "data.shots", "data.template")
 IGNORED = (*HARMLESS, *COLUMNS_OF_THEIR_OWN, "data.root", "clip.path", "ablate", "compare")
@@ -178,7 +177,7 @@ def _record(
     cells = (*about.values(), found.seed, found.images)
     if not all(each is None or isinstance(each, str | int | float) for each in cells):
         raise TypeError("what tells of the run is no text and no number")
-    if not all(0 <= scores[name] <= 1 for name in SHARES if name in scores):
+    if not all(0 <= scores[name] <= 1 for name in METRICS if name in scores):
         raise ValueError("scores reach from 0 to 1")
     return Record(run, found.seed, about, kept, found.images, scores)
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from dpl_jax.errors import RunFolderError
 from dpl_jax.runtime.launchers import command
 from dpl_jax.studies.aggregate.records import NoResultsError, Record, find_runs, read_records
-from dpl_jax.summary.intervals import MeanInterval, mean_interval
+from dpl_jax.summary.intervals import MeanInterval, over_seeds
+from dpl_jax.summary.names import METRICS
 from dpl_jax.summary.table import Cell
 
-METRICS = ("accuracy", "macro_f1", "calibration_error")
 ORDER = ("dataset", "classes", "kind", "evaluated on", "shots", "CLIP", "template", "settings")
 
 
@@ -96,7 +96,7 @@ def _mean(metric: str, records: Sequence[Record]) -> MeanInterval | None:
     """Over the seeds, in percent."""
     if not all(metric in record.scores for record in records):
         return None
-    return mean_interval([100 * record.scores[metric] for record in records])
+    return over_seeds([record.scores for record in records], metric)
 
 
 def _natural(cell: Cell) -> list[str | int]:

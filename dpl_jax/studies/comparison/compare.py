@@ -19,7 +19,6 @@ from dpl_jax.clip.features import TowerPrompts, class_logits
 from dpl_jax.clip.model import load_configured
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.split import Item
-from dpl_jax.errors import ConfigError
 from dpl_jax.evaluate import encode, predict
 from dpl_jax.files.json import read_json, write_json
 from dpl_jax.members.seed_bank import load_seed_bank, save_samples, seed_bank_provenance
@@ -31,6 +30,7 @@ from dpl_jax.prompts.lengths_file import Lengths, prompt_tokens
 from dpl_jax.prompts.trees import choose_lengths, inherit_rows
 from dpl_jax.runs.folder import open_run
 from dpl_jax.runs.results import run_name
+from dpl_jax.studies.checks import check_numbers
 from dpl_jax.studies.comparison.catalogue import (
     Entry,
     FromFeatures,
@@ -90,8 +90,7 @@ def compare(config: ConfigDict, workdir: str | Path | None = None) -> Path:
       DplError: for anything that the user can put right; the message says how.
     """
     seeds = list(config.compare.seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"compare.seeds is {seeds}; it must list different whole numbers.")
+    check_numbers("--config.compare.seeds", seeds, least=0)
     config = with_absolute_paths(config)
     clip = load_configured(config.clip)
     entries = choose(config.compare.methods, catalogue(config, clip.sizes))

@@ -8,7 +8,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from dpl_jax.summary.intervals import MeanInterval, mean_interval, paired_difference
+from dpl_jax.summary.intervals import (
+    MeanInterval,
+    mean_interval,
+    over_seeds,
+    paired_difference,
+)
 from dpl_jax.summary.plots import BLUE, GREY, ORANGE, save_plot
 from dpl_jax.summary.table import Cell
 
@@ -38,9 +43,7 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
 
 def difference(found: Mapping[str, Any], name: str) -> MeanInterval:
     """Accuracy of a method minus that of DPL with the same seed, in percent."""
-    return paired_difference(
-        _values(found, name, "accuracy", 100), _values(found, REFERENCE, "accuracy", 100)
-    )
+    return paired_difference(_accuracies(found, name), _accuracies(found, REFERENCE))
 
 
 def clear(interval: MeanInterval) -> bool:
@@ -57,14 +60,14 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names)), layout="constrained")
     axes = figure.subplots()
     for position, name in enumerate(reversed(names)):
-        values = _values(found, name, "accuracy", 100)
+        values = _accuracies(found, name)
         mean = mean_interval(values)
         colour = ORANGE if name == REFERENCE else BLUE
         axes.scatter(values, [position] * len(values), s=12, color=colour, alpha=0.35)
         width = mean.half_width or 0.0
         axes.errorbar(mean.mean, position, xerr=width, color=colour, marker="o", capsize=3)
     axes.axvline(
-        mean_interval(_values(found, REFERENCE, "accuracy", 100)).mean,
+        mean_interval(_accuracies(found, REFERENCE)).mean,
         color=GREY,
         linestyle="--",
         linewidth=1,
@@ -79,31 +82,36 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def _row(found: Mapping[str, Any], name: str) -> list[Cell]:
-    accuracy = mean_interval(_values(found, name, "accuracy", 100))
+    seeds = _seeds(found, name)
     against = None if name == REFERENCE else difference(found, name)
-    seconds = _values(found, name, "seconds")
-    tokens = _values(found, name, "prompt_tokens")
     star = " *" if against is not None and clear(against) else ""
+    mean, _, width = over_seeds(seeds, "accuracy").cells()
     return [
         found["methods"][name]["title"],
-        accuracy.mean,
-        _plus_minus(accuracy),
+        mean,
+        width,
         None if against is None else f"{against.mean:+.2f}{star}",
-        None if against is None else _plus_minus(against),
-        mean_interval(_values(found, name, "macro_f1", 100)).mean,
-        mean_interval(_values(found, name, "calibration_error", 100)).mean,
-        mean_interval(tokens).mean if tokens else None,
-        round(mean_interval(_values(found, name, "parameters")).mean),
-        mean_interval(seconds).mean if seconds else None,
+        None if against is None else against.cells()[2],
+        over_seeds(seeds, "macro_f1").mean,
+        over_seeds(seeds, "calibration_error").mean,
+        _mean_where_told(seeds, "prompt_tokens"),
+        round(over_seeds(seeds, "parameters", scale=1).mean),
+        _mean_where_told(seeds, "seconds"),
     ]
 
 
-def _plus_minus(interval: MeanInterval) -> str | None:
-    return None if interval.half_width is None else f"± {interval.half_width:.2f}"
+def _mean_where_told(seeds: Sequence[Mapping[str, Any]], field: str) -> float | None:
+    """The mean over the seeds; None for what a method does not have, such as prompts."""
+    told = [seed for seed in seeds if seed[field] is not None]
+    return over_seeds(told, field, scale=1).mean if told else None
 
 
-def _values(found: Mapping[str, Any], name: str, field: str, factor: float = 1) -> Sequence[float]:
-    """The field of every seed, in the order of the seeds; those that have none are left out."""
+def _seeds(found: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """What a method found with every seed, in the order of the seeds."""
     seeds = found["methods"][name]["seeds"]
-    values = [seeds[seed][field] for seed in sorted(seeds, key=int)]
-    return [factor * value for value in values if value is not None]
+    return [seeds[seed] for seed in sorted(seeds, key=int)]
+
+
+def _accuracies(found: Mapping[str, Any], name: str) -> list[float]:
+    """Of every seed, in percent."""
+    return [100 * seed["accuracy"] for seed in _seeds(found, name)]

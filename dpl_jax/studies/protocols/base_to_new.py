@@ -13,17 +13,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dpl_jax.files.json import write_json
-from dpl_jax.studies.demo import METHODS, demo
+from dpl_jax.studies.demo import demo
 from dpl_jax.studies.finished_stages import evaluate_once
-from dpl_jax.studies.protocols.record import (
-    Evaluation,
-    check_numbers,
-    describe_runs,
-    interval,
-    percent,
-    spread_cells,
-)
-from dpl_jax.summary.intervals import harmonic_mean
+from dpl_jax.studies.protocols.record import Evaluation, describe_runs, interval
+from dpl_jax.summary.intervals import harmonic_mean, percent
+from dpl_jax.summary.names import METHODS
 from dpl_jax.summary.table import Cell
 
 COLUMNS = ("method", "base %", "new %", "H %")
@@ -44,7 +38,6 @@ def base_to_new(config: ConfigDict, seeds: Sequence[int], workdir: str | Path) -
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    check_numbers("seeds", seeds, least=0)
     workdir, config = Path(workdir), config.copy_and_resolve_references()
     config.data.classes = "base"
     found = demo(config, seeds, workdir)
@@ -70,11 +63,10 @@ def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     rows: list[list[Cell]] = []
     for method, name in METHODS.items():
         found = record["summary"][method]
-        harmonic = percent(found["harmonic_mean"])
-        row: list[Cell] = [name, percent(found["base"]).mean, percent(found["new"]).mean]
-        row.append(harmonic.mean)
+        mean, *spread = percent(found["harmonic_mean"]).cells()
+        row: list[Cell] = [name, percent(found["base"]).mean, percent(found["new"]).mean, mean]
         if several:
-            row += [*spread_cells(harmonic), 100 * found["harmonic_mean_of_means"]]
+            row += [*spread, 100 * found["harmonic_mean_of_means"]]
         rows.append(row)
     return [*COLUMNS, *(SEVERAL_SEEDS if several else ())], rows
 
@@ -89,11 +81,10 @@ def _harmonic_means(base: Evaluation, new: Evaluation) -> dict[str, float]:
 
 def _summary(runs: Sequence[Mapping[str, Any]], method: str) -> dict[str, Any]:
     """Accuracies and H of one method over the seeds, 0 to 1."""
-    base = interval([run["base"][method]["accuracy"] for run in runs])
-    new = interval([run["new"][method]["accuracy"] for run in runs])
+    base, new = (interval(runs, half, method, "accuracy") for half in ("base", "new"))
     return {
         "base": base,
         "new": new,
-        "harmonic_mean": interval([run["harmonic_mean"][method] for run in runs]),
+        "harmonic_mean": interval(runs, "harmonic_mean", method),
         "harmonic_mean_of_means": harmonic_mean(base["mean"], new["mean"]),
     }

@@ -11,14 +11,10 @@ from matplotlib.ticker import NullLocator
 from ml_collections import ConfigDict
 
 from dpl_jax.files.json import write_json
+from dpl_jax.studies.checks import check_numbers
 from dpl_jax.studies.demo import demo
-from dpl_jax.studies.protocols.record import (
-    check_numbers,
-    describe_runs,
-    over_seeds,
-    percent,
-    spread_cells,
-)
+from dpl_jax.studies.protocols.record import describe_runs, every_metric
+from dpl_jax.summary.intervals import percent
 from dpl_jax.summary.plots import BLUE, draw_level, draw_series, finish_axes, save_plot
 from dpl_jax.summary.table import Cell
 
@@ -51,8 +47,7 @@ def fewshot(
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    check_numbers("shots", shots, least=1)
-    check_numbers("seeds", seeds, least=0)
+    check_numbers("--shots", shots, least=1)
     workdir, config = Path(workdir), config.copy_and_resolve_references()
     searches: list[Path] = []
     trainings: list[Path] = []
@@ -66,7 +61,7 @@ def fewshot(
     common, runs = describe_runs(workdir, searches, trainings)
     runs = [run | result for run, result in zip(runs, results, strict=True)]
     summary = [
-        {"shots": count, **over_seeds([run["test"] for run in runs if run["shots"] == count])}
+        {"shots": count, **every_metric([run["test"] for run in runs if run["shots"] == count])}
         for count in sorted(shots)
     ]
     record = {"protocol": "fewshot", "summary": summary, "runs": runs} | common
@@ -88,8 +83,7 @@ def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
             [
                 str(found["shots"]),
                 percent(found["zero_shot"]["accuracy"]).mean,
-                dpl["accuracy"].mean,
-                *spread_cells(dpl["accuracy"]),
+                *dpl["accuracy"].cells(),
                 dpl["macro_f1"].mean,
                 dpl["calibration_error"].mean,
             ]

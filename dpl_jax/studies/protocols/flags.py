@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict
 
+from dpl_jax.cli import choose_workdir
 from dpl_jax.runs.results import task_name
+from dpl_jax.runtime.times import timestamp
 
 
-def define_workdir() -> flags.FlagHolder[str | None]:
-    """Defines --workdir=RUNS."""
-    return flags.DEFINE_string(
-        "workdir", None, "Folder of all runs; what it has is reused. Default: a new one in runs/."
-    )
-
-
-def define_seeds() -> flags.FlagHolder[list[int]]:
+def define_seeds(default: str = "1,2,3") -> flags.FlagHolder[list[int]]:
     """Defines --seeds=1,2,3."""
-    return define_numbers("seeds", "1,2,3", "Seeds, one search and one training each.")
+    return define_numbers("seeds", default, "Seeds, one search and one training each.")
 
 
 def define_numbers(name: str, default: str, help_string: str) -> flags.FlagHolder[list[int]]:
@@ -31,12 +25,9 @@ def define_numbers(name: str, default: str, help_string: str) -> flags.FlagHolde
 
 def runs_folder(given: str | None, protocol: str, config: ConfigDict) -> Path:
     """The folder that --workdir names, or a new one, ``runs/digits-fewshot-date-time``, told."""
-    if given is not None:
-        return Path(given)
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = Path("runs") / f"{task_name(config.data)}-{protocol}-{stamp}"
-    flags.FLAGS["workdir"].value = str(folder)  # what a stopped run's last line tells
-    print(f"The same command with --workdir={folder} goes on where this one stops.", flush=True)
+    folder = choose_workdir(f"runs/{task_name(config.data)}-{protocol}-{timestamp()}")
+    if given is None:
+        print(f"The same command with --workdir={folder} goes on where this one stops.", flush=True)
     return folder
 
 

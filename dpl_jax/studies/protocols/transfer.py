@@ -18,16 +18,11 @@ from dpl_jax.errors import ConfigError, DataError
 from dpl_jax.files.json import write_json
 from dpl_jax.runs.config_files import load_config
 from dpl_jax.runs.results import task_name
-from dpl_jax.studies.demo import METHODS, demo
+from dpl_jax.studies.demo import demo
 from dpl_jax.studies.finished_stages import evaluate_once
-from dpl_jax.studies.protocols.record import (
-    Evaluation,
-    check_numbers,
-    describe_runs,
-    interval,
-    percent,
-)
-from dpl_jax.summary.intervals import MeanInterval
+from dpl_jax.studies.protocols.record import Evaluation, describe_runs, interval
+from dpl_jax.summary.intervals import MeanInterval, percent
+from dpl_jax.summary.names import METHODS
 from dpl_jax.summary.table import Cell
 
 
@@ -51,7 +46,6 @@ def transfer(
     Raises:
       DplError: for anything that the user can put right; the message says how.
     """
-    check_numbers("seeds", seeds, least=0)
     for target in targets.values():  # whatever is wrong with one is told before the training
         check_has_test(target.data)
     workdir = Path(workdir)
@@ -140,10 +134,7 @@ def _summary(
 ) -> dict[str, Any]:
     """Accuracies of one method over the seeds, 0 to 1."""
     return {
-        "source": interval([run["source"][method]["accuracy"] for run in runs]),
-        "targets": {
-            name: interval([run["targets"][name][method]["accuracy"] for run in runs])
-            for name in targets
-        },
-        "average": interval([run["average"][method] for run in runs]),
+        "source": interval(runs, "source", method, "accuracy"),
+        "targets": {name: interval(runs, "targets", name, method, "accuracy") for name in targets},
+        "average": interval(runs, "average", method),
     }

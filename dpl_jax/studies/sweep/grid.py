@@ -14,7 +14,7 @@ from dpl_jax.data.coop.layouts import LAYOUTS
 from dpl_jax.errors import ConfigError
 from dpl_jax.runs.config_files import load_config
 from dpl_jax.runs.results import task_name
-from dpl_jax.studies.protocols.record import check_numbers
+from dpl_jax.studies.checks import check_numbers
 
 # The eleven datasets of CoOp (arXiv 2109.01134), in the order of its tables.
 PAPER = ("imagenet", *(name for name in LAYOUTS if not name.startswith("imagenet")))
@@ -67,8 +67,8 @@ def make_cells(
     Raises:
       ConfigError: for numbers that cannot be.
     """
-    check_numbers("shots", shots, least=1)
-    check_numbers("seeds", seeds, least=0)
+    check_numbers("--shots", shots, least=1)
+    check_numbers("--seeds", seeds, least=0)
     return tuple(itertools.starmap(Cell, itertools.product(datasets, sorted(shots), seeds)))
 
 

@@ -10,17 +10,12 @@ from typing import Any
 import numpy as np
 
 from dpl_jax.files.json import read_json, write_json, write_text
-from dpl_jax.studies.demo import METHODS
-from dpl_jax.studies.protocols.record import (
-    describe_runs,
-    interval,
-    over_seeds,
-    percent,
-    spread_cells,
-)
+from dpl_jax.studies.protocols.record import describe_runs, every_metric
 from dpl_jax.studies.sweep.grid import PAPER
 from dpl_jax.studies.sweep.published import AVERAGE, about, published
 from dpl_jax.studies.sweep.watch import Entry
+from dpl_jax.summary.intervals import mean_interval, percent
+from dpl_jax.summary.names import METHODS
 from dpl_jax.summary.table import Cell, csv_table, markdown_table
 
 COLUMNS = ("dataset", "shots", "seeds", "zero-shot %", "DPL %", "std", "95 % interval")
@@ -47,7 +42,7 @@ def make_record(entries: Sequence[Entry], workdir: Path) -> dict[str, Any]:
             "dataset": dataset,
             "shots": shots,
             "seeds": [run["seed"] for run in group],
-            **over_seeds([run["test"] for run in group]),
+            **every_metric([run["test"] for run in group]),
             "published": published(dataset, shots),
         }
         for (dataset, shots), group in ((key, list(group)) for key, group in groups)
@@ -80,7 +75,7 @@ def table(record: Mapping[str, Any], every: bool = False) -> tuple[list[str], li
         columns |= dict.fromkeys(known)
         zero_shot, dpl = (percent(row[method]["accuracy"]) for method in ("zero_shot", "dpl"))
         own: list[Cell] = [row["dataset"], row["shots"], len(row["seeds"]), zero_shot.mean]
-        rows.append(([*own, dpl.mean, *spread_cells(dpl)], known))
+        rows.append(([*own, *dpl.cells()], known))
     return [*COLUMNS, *columns], [[*own, *map(known.get, columns)] for own, known in rows]
 
 
@@ -132,7 +127,7 @@ def _averages(entries: Sequence[Entry], runs: Sequence[Mapping[str, Any]]) -> li
             accuracies = np.reshape(
                 [test[method]["accuracy"] for test in tests], (len(datasets), len(seeds))
             )
-            row[method] = {"accuracy": interval(accuracies.mean(axis=0).tolist())}
+            row[method] = {"accuracy": mean_interval(accuracies.mean(axis=0))._asdict()}
         whole = set(datasets) == set(PAPER)
         rows.append(row | {"published": published(AVERAGE, shots) if whole else []})
     return rows

@@ -12,13 +12,13 @@ import pytest
 from configs import digits
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import read_json
-from dpl_jax.studies.protocols.record import percent
 from dpl_jax.studies.sweep import cluster
 from dpl_jax.studies.sweep.cluster import Options, Slurm, check_options
 from dpl_jax.studies.sweep.grid import Cell, make_cells
 from dpl_jax.studies.sweep.plan import Plan
 from dpl_jax.studies.sweep.sweep import sweep
 from dpl_jax.studies.sweep.watch import Entry, watch
+from dpl_jax.summary.intervals import percent
 from tests.studies.sweep.command import start, wait_for
 from tests.studies.sweep.standin import CELL, SBATCH, SQUEUE, write_command
 
