@@ -10,7 +10,7 @@ import importlib.util
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -327,7 +327,7 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       ConfigError: naming the field, its value and what it must be.
     """
-    for field, value in _flatten(config):
+    for field, value in flatten(config).items():
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{field} is {value}; it must be a finite number.")
     for field in AT_LEAST_ONE:
@@ -360,12 +360,15 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """All settings by their dotted names; a group without settings is a value itself."""
+    settings: dict[str, Any] = {}
     for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _flatten(value, f"{prefix}{name}.")
+        if isinstance(value, ConfigDict | Mapping) and value:
+            settings |= flatten(value, f"{prefix}{name}.")
         else:
-            yield prefix + name, value
+            settings[prefix + name] = value
+    return settings
 
 
 def _get(config: ConfigDict, field: str) -> Any:

@@ -14,7 +14,7 @@ from dpl_jax.inspect.prompt_geometry import Rows
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.alpha_plots import TOWER_COLOURS
 from dpl_jax.report.cells import draw_cell, finish_cells
-from dpl_jax.report.figures import BLUE, GREY, INK, ORANGE, new_figure
+from dpl_jax.summary.plots import BLUE, GREY, INK, ORANGE, new_figure
 
 WIDTH = 7.5  # inches; a figure has the width of a notebook to itself
 HEAT = "inferno"  # colours of a map over an image

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.alpha_plots import TOWER_COLOURS
 from dpl_jax.report.cells import draw_cell, finish_cells, frame_cell
-from dpl_jax.report.figures import BLUE, ORANGE, new_figure
+from dpl_jax.summary.plots import BLUE, ORANGE, new_figure
 
 WIDTH = 7.5  # inches; a figure has the width of a notebook to itself
 

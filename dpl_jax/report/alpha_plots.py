@@ -13,14 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dpl_jax.report.cells import draw_cell, finish_cells, frame_cell
-from dpl_jax.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    PAPER,
-    legend_above,
-    new_figure,
-)
+from dpl_jax.summary.plots import BLUE, GREY, ORANGE, PAPER, legend_above, new_figure
 
 TOWER_COLOURS = {"image": (BLUE, "-"), "text": (ORANGE, "--")}
 MOST_POINTS = 80  # of a line over the epochs; more than a panel can show

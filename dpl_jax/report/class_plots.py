@@ -10,18 +10,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dpl_jax.report.figures import (
-    BLUE,
-    GREY,
-    HOLE,
-    INK,
-    ORANGE,
-    WIDTH,
-    ink_on,
-    legend_above,
-    new_figure,
-    short_name,
-)
+from dpl_jax.report.figures import HOLE, ink_on, short_name
+from dpl_jax.summary.plots import BLUE, GREY, INK, ORANGE, WIDTH, legend_above, new_figure
 
 MOST_CLASSES = 40  # of the dots; the hardest ones where there are more
 MATRIX_CLASSES = 100  # from here on the pairs alone are shown

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 
-from dpl_jax.config import get_config
+from dpl_jax.config import flatten, get_config
 from dpl_jax.errors import DplError, RunFolderError
 from dpl_jax.files.json import to_json, write_text
 from dpl_jax.files.printable import printable
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import KINDS, Contents, read_contents
-from dpl_jax.report.figures import report_style
 from dpl_jax.report.parts import Table
 from dpl_jax.report.sections import sections
 from dpl_jax.runs.folder import config_differences
 from dpl_jax.runs.links import refuse_links
 from dpl_jax.runs.results import unused_settings
+from dpl_jax.summary.plots import plot_style
 
 # What values that are of another type, or beyond all bounds, lead to.
 UNSHOWN = (
@@ -71,7 +71,7 @@ def write_report(run: str | os.PathLike[str]) -> Path:
 
 def render(contents: Contents) -> str:
     """The page's HTML; the figures are written beside it."""
-    with report_style():
+    with plot_style():
         parts = sections(contents)
     return _template().render(
         title=title(contents),
@@ -162,7 +162,7 @@ def used_settings(contents: Contents) -> dict[str, Any]:
 def settings(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Every setting by its group and name; those that stand alone come first, under ""."""
     groups: dict[str, dict[str, str]] = {"": {}}
-    for name, value in _flatten(to_json(config)):
+    for name, value in flatten(to_json(config)).items():
         group = name.partition(".")[0] if "." in name else ""
         groups.setdefault(group, {})[name] = _shown(value)
     return groups
@@ -181,14 +181,6 @@ def changed_settings(config: Mapping[str, Any]) -> Table | None:
 
 def _tokens(contents: Contents) -> int:
     return sum(sum(lengths) for lengths in contents.lengths.values())
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
 
 
 def _shown(value: Any) -> str:

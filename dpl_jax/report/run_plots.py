@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dpl_jax.report.figures import BLUE, INK, ORANGE, legend_above, new_figure
+from dpl_jax.summary.plots import BLUE, INK, ORANGE, legend_above, new_figure
 
 SPLITS = {"train": ("training images", BLUE, "-"), "val": ("validation images", ORANGE, "--")}
 MOST_BAR_LABELS = 16

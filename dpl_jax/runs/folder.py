@@ -19,7 +19,7 @@ from typing import Any, Self, TextIO
 
 from ml_collections import ConfigDict
 
-from dpl_jax.config import get_config
+from dpl_jax.config import flatten, get_config
 from dpl_jax.data.templates import TEMPLATES
 from dpl_jax.errors import RunFolderError, WriteError
 from dpl_jax.files.json import read_json, remove_leftovers, to_json, write_json
@@ -208,8 +208,8 @@ def read_whole_config(run: str | os.PathLike[str]) -> ConfigDict:
       RunFolderError: when ``run`` is no run folder, or a setting of it cannot be.
     """
     config, where = read_config(run), Path(run) / "config.json"
-    fields = _flatten(to_json(config.to_dict()))
-    for name, default in _flatten(to_json(get_config().to_dict())).items():
+    fields = flatten(to_json(config.to_dict()))
+    for name, default in flatten(to_json(get_config().to_dict())).items():
         kinds = (float, int) if isinstance(default, float) else (type(default),)
         needed = name == "seed" or name.startswith(("data.", "clip."))
         needed = needed and name not in NEW_FIELDS
@@ -283,7 +283,7 @@ def config_differences(
 
     A field that one side lacks counts as None there.
     """
-    old_fields, new_fields = _flatten(to_json(saved)), _flatten(to_json(new))
+    old_fields, new_fields = flatten(to_json(saved)), flatten(to_json(new))
     return {
         name: (old_fields.get(name), new_fields.get(name))
         for name in sorted(old_fields.keys() | new_fields.keys())
@@ -349,13 +349,3 @@ def _read_saved(path: Path, kind: str | None) -> dict[str, Any]:
 def within(name: str, fields: tuple[str, ...]) -> bool:
     """Whether a field (dotted) is one of ``fields``, or below one."""
     return any(name == field or name.startswith(field + ".") for field in fields)
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            fields |= _flatten(value, f"{prefix}{key}.")
-        else:
-            fields[prefix + key] = value
-    return fields

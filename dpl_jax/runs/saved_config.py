@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from dpl_jax.config import get_config
+from dpl_jax.config import flatten, get_config
 from dpl_jax.errors import ConfigError, RunFolderError
 from dpl_jax.runs.folder import HARMLESS, config_differences, read_config, read_whole_config
 
@@ -29,8 +28,8 @@ def config_of_run(run: Path) -> ConfigDict:
       RunFolderError: when ``run`` is not a run folder, or a setting of it is invalid or unknown.
     """
     config = get_config()
-    defaults = flatten_dict(config.to_dict(), sep=".")
-    saved = flatten_dict(read_whole_config(run).to_dict(), sep=".")
+    defaults = flatten(config)
+    saved = flatten(read_whole_config(run))
     if unknown := sorted(set(saved) - set(defaults)):
         raise RunFolderError(
             f"{run / 'config.json'} has the setting {unknown[0]!r:.100}, which this version of "
@@ -56,7 +55,7 @@ def with_search_of(config: ConfigDict, searched: Path) -> ConfigDict:
     """``config`` with the settings that the search in ``searched`` ran with as its ``search``."""
     config = config.copy_and_resolve_references()
     own = config_of_run(searched).search
-    config.search.update_from_flattened_dict(flatten_dict(own.to_dict(), sep="."))
+    config.search.update_from_flattened_dict(flatten(own))
     return config
 
 

@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from dpl_jax.summary.intervals import mean_interval, over_seeds
-from dpl_jax.summary.plots import BLUE, ORANGE, draw_level, draw_series, finish_axes, save_plot
+from dpl_jax.summary.plots import (
+    BLUE,
+    ORANGE,
+    draw_level,
+    draw_series,
+    finish_axes,
+    new_figure,
+    plot_style,
+    save_plot,
+)
 from dpl_jax.summary.table import Cell
 
 COLUMNS = (
@@ -56,12 +64,13 @@ def by_length(found: Mapping[str, Any]) -> dict[int, list[dict[str, Any]]]:
     }
 
 
+@plot_style()
 def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Draws accuracy and prompt tokens over T into ``path``.png and ``path``.svg.
 
     Works without a display. Lines are means over the seeds, bars 95 % intervals, dots the seeds.
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = new_figure(3.8, width=9)
     left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.1})
     _draw_accuracy(left, found)
     _draw_tokens(right, found)

@@ -38,13 +38,13 @@ from dpl_jax.inference.export.card import model_card
 from dpl_jax.report import page
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import read_contents
-from dpl_jax.report.figures import report_style
 from dpl_jax.runs import checkpoints
 from dpl_jax.runs.folder import check_same_config, open_run
 from dpl_jax.runs.lock import _holder
 from dpl_jax.runs.metrics import _run_id
 from dpl_jax.runs.predictions import Predictions, load_predictions, save_predictions
 from dpl_jax.studies.aggregate.records import NoResultsError, find_runs, read_records
+from dpl_jax.summary.plots import plot_style
 from tests.hostile.audit import only_data
 from tests.hostile.fuzz import FINDINGS, SECONDS, _hang
 from tests.hostile.mutate import _changed, mutated
@@ -316,7 +316,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
     findings = FINDINGS.resolve()
-    with tempfile.TemporaryDirectory() as scratch, report_style():
+    with tempfile.TemporaryDirectory() as scratch, plot_style():
         counts = fuzz(Path(scratch), given.inputs, given.seed, findings)
     for kind, ended in sorted(counts.items()):
         print(f"{kind:20} {sum(ended.values()):7}  {ended}")

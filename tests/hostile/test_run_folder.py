@@ -14,9 +14,9 @@ import pytest
 from configs import digits
 from dpl_jax.errors import DplError, RunFolderError
 from dpl_jax.files.json import read_json, write_json
-from dpl_jax.report.figures import report_style
 from dpl_jax.report.page import write_report
 from dpl_jax.runs.folder import check_same_config
+from dpl_jax.summary.plots import plot_style
 from tests.hostile.audit import NotOnlyDataError, only_data
 from tests.hostile.run_folder import HostileRun, _kind, fuzz, readers
 
@@ -25,7 +25,7 @@ INPUTS = 300
 
 @pytest.mark.filterwarnings("ignore")
 def test_reading_a_mutated_run_folder_reads_data_and_does_no_more(tmp_path):
-    with report_style():
+    with plot_style():
         counts = fuzz(tmp_path, INPUTS, seed=3)
     assert sum(sum(ended.values()) for ended in counts.values()) == INPUTS
     assert {"config.json", "predictions", "sampled.json", "split.json", "checkpoints"} <= set(

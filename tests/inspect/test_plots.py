@@ -16,7 +16,7 @@ from dpl_jax.inspect.prompt_plots import (
     similarity_maps,
 )
 from dpl_jax.inspect.search_plots import difference_maps, lengths_within
-from dpl_jax.report.figures import BLUE, ORANGE
+from dpl_jax.summary.plots import BLUE, ORANGE
 
 
 def cells(axes: Axes) -> list[list[str]]:

@@ -14,16 +14,9 @@ from matplotlib.patches import Rectangle
 
 from dpl_jax.report.alpha_plots import confidence, evolution, heat_map, relative_entropy
 from dpl_jax.report.class_plots import class_dots, confused_pairs, matrix
-from dpl_jax.report.figures import (
-    BLUE,
-    ORANGE,
-    inline_svg,
-    new_figure,
-    report_style,
-    save_figure,
-    short_name,
-)
+from dpl_jax.report.figures import inline_svg, save_figure, short_name
 from dpl_jax.report.run_plots import curves, length_bars
+from dpl_jax.summary.plots import BLUE, ORANGE, new_figure, plot_style
 
 
 def cell_texts(figure: Figure) -> dict[tuple[int, int], str]:
@@ -146,7 +139,7 @@ def test_confused_pairs_against_a_slow_loop() -> None:
 
 
 def test_names_in_figures_are_neither_formulas_nor_control_characters(tmp_path: Path) -> None:
-    with report_style():
+    with plot_style():
         figure = new_figure(2.0)
         axes = figure.subplots()
         names = [
@@ -166,7 +159,7 @@ def test_names_in_figures_are_neither_formulas_nor_control_characters(tmp_path: 
 
 
 def test_an_inline_svg_takes_size_and_colours_from_the_page(tmp_path: Path) -> None:
-    with report_style():
+    with plot_style():
         figure = new_figure(2.0)
         figure.subplots().plot([1, 2], color=BLUE)
         svg = save_figure(figure, tmp_path / "a", "label")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from dpl_jax.config import flatten
 from dpl_jax.files.json import read_json
 from dpl_jax.runs.folder import HARMLESS
 from dpl_jax.runs.results import data_name, unused_settings
@@ -171,7 +171,7 @@ def _record(
         "method": found.method,
     }
     ignored = (*IGNORED, *unused_settings(kind, results))
-    settings = flatten_dict(config.to_dict(), sep=".") | dict(found.settings)
+    settings = flatten(config) | dict(found.settings)
     kept = {name: json.dumps(each) for name, each in settings.items() if not _in(name, ignored)}
     scores = {name: each for name, each in found.scores.items() if isinstance(each, float | int)}
     cells = (*about.values(), found.seed, found.images)

@@ -6,15 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from dpl_jax.summary.intervals import (
     MeanInterval,
     mean_interval,
     over_seeds,
     paired_difference,
 )
-from dpl_jax.summary.plots import BLUE, GREY, ORANGE, save_plot
+from dpl_jax.summary.plots import BLUE, GREY, ORANGE, new_figure, plot_style, save_plot
 from dpl_jax.summary.table import Cell
 
 REFERENCE = "dpl"
@@ -51,13 +49,14 @@ def clear(interval: MeanInterval) -> bool:
     return interval.half_width is not None and abs(interval.mean) > interval.half_width
 
 
+@plot_style()
 def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Draws every method's accuracy into ``path``.png and ``path``.svg; works without a display.
 
     Dots are the seeds, bars 95 % intervals of the mean; a line goes through the mean of DPL.
     """
     names = list(found["methods"])
-    figure = Figure(figsize=(7.5, 1.2 + 0.28 * len(names)), layout="constrained")
+    figure = new_figure(1.2 + 0.28 * len(names), width=7.5)
     axes = figure.subplots()
     for position, name in enumerate(reversed(names)):
         values = _accuracies(found, name)
@@ -75,9 +74,7 @@ def plot(found: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     axes.set_yticks(range(len(names)), [found["methods"][name]["title"] for name in names[::-1]])
     axes.set_xlabel("test accuracy (%)")
     axes.set_title(f"{found['dataset']}, {found['shots']} shots", fontsize=11, loc="left")
-    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x")
     save_plot(figure, path)
 
 

@@ -15,7 +15,15 @@ from dpl_jax.studies.checks import check_numbers
 from dpl_jax.studies.demo import demo
 from dpl_jax.studies.protocols.record import describe_runs, every_metric
 from dpl_jax.summary.intervals import percent
-from dpl_jax.summary.plots import BLUE, draw_level, draw_series, finish_axes, save_plot
+from dpl_jax.summary.plots import (
+    BLUE,
+    draw_level,
+    draw_series,
+    finish_axes,
+    new_figure,
+    plot_style,
+    save_plot,
+)
 from dpl_jax.summary.table import Cell
 
 COLUMNS = (
@@ -91,6 +99,7 @@ def table(record: Mapping[str, Any]) -> tuple[list[str], list[list[Cell]]]:
     return list(COLUMNS), rows
 
 
+@plot_style()
 def draw(record: Mapping[str, Any]) -> Figure:
     """Test accuracy over shots with its 95 % intervals, and zero-shot's as a level."""
     shots = [found["shots"] for found in record["summary"]]
@@ -98,7 +107,7 @@ def draw(record: Mapping[str, Any]) -> Figure:
         [100 * run["test"]["dpl"]["accuracy"] for run in record["runs"] if run["shots"] == count]
         for count in shots
     ]
-    figure = Figure(figsize=(5, 3.8), layout="constrained")
+    figure = new_figure(3.8)
     axes = figure.subplots()
     zero_shot = percent(record["summary"][0]["zero_shot"]["accuracy"])
     draw_level(axes, zero_shot.mean, "zero-shot")
