@@ -20,7 +20,7 @@ from scipy import stats
 
 from benchmarks.ablation import run_stage
 from dpl_jax.baselines.lengths import random_lengths, uniform_lengths
-from dpl_jax.evaluate import predict
+from dpl_jax.inference.encode import predict
 from dpl_jax.members.groups import group_members, use_all_cores
 from dpl_jax.members.seed_bank import SeedBank, load_seed_bank
 from dpl_jax.members.stages import train_stage

@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 from configs import digits
 from dpl_jax.data.load import load_dataset
 from dpl_jax.errors import CheckpointError, ConfigError, NumericsError, RunFolderError
-from dpl_jax.evaluate import evaluate, load_trained
+from dpl_jax.evaluate import evaluate
+from dpl_jax.inference.trained import load_trained
 from dpl_jax.runs import checkpoints
 from dpl_jax.search import search
 from dpl_jax.train import train

@@ -8,7 +8,8 @@ from configs import digits
 from dpl_jax.clip.features import NO_PROMPTS
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.errors import UnreadableImageError
-from dpl_jax.evaluate import as_predictions, predict
+from dpl_jax.evaluate import as_predictions
+from dpl_jax.inference.encode import predict
 from dpl_jax.runs.measured import Measured
 
 CLASSNAMES = ("cat", "large dog", "owl")

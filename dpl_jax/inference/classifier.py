@@ -30,10 +30,11 @@ from dpl_jax.data.split import Item
 from dpl_jax.data.templates import check_template, fill, prompts_for
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.evaluate import as_prompts, load_trained
 from dpl_jax.files.json import read_json
-from dpl_jax.inference.export.folder import is_export, read_export
+from dpl_jax.inference.exported import is_export, read_export
+from dpl_jax.inference.trained import load_trained
 from dpl_jax.prompts.checks import check_classnames
+from dpl_jax.prompts.learned import Learned
 
 Picture: TypeAlias = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
 PICTURES = (str, os.PathLike, PIL.Image.Image)
@@ -52,7 +53,7 @@ class Classifier:
 
     Attributes:
       clip: frozen.
-      params: of the prompts, as :func:`dpl_jax.evaluate.as_prompts` takes them.
+      learned: the prompts, of one length per layer or a whole supernet.
       template: of the texts, with {} for the class name.
       classnames: the C classes.
       texts: what the text tower reads of each class.
@@ -63,7 +64,7 @@ class Classifier:
     """
 
     clip: Clip
-    params: Mapping[str, Any]
+    learned: Learned
     template: str
     classnames: tuple[str, ...]
     texts: tuple[str, ...]
@@ -97,7 +98,7 @@ class Classifier:
         texts = tuple(prompts_for(origin.classnames, origin.template))
         return cls(
             clip=trained.clip,
-            params=trained.params,
+            learned=trained.learned,
             template=origin.template,
             classnames=origin.classnames,
             texts=texts,
@@ -114,7 +115,7 @@ class Classifier:
     @functools.cached_property
     def prompts(self) -> TowerPrompts:
         """Both towers' view of the prompts."""
-        return as_prompts(self.params)
+        return self.learned.view()
 
     def with_classes(
         self, classes: Sequence[str] | Mapping[str, str | None], template: str | None = None

@@ -15,7 +15,7 @@ from dpl_jax.clip.attention import LayerPrompts
 from dpl_jax.clip.features import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
-from dpl_jax.evaluate import encode
+from dpl_jax.inference.encode import encode
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.training.inputs import class_texts
 
@@ -69,7 +69,7 @@ def leave_out(
       clip: a frozen CLIP.
       dataset: for its classes and template.
       items: images to classify, all of them in one pass.
-      prompts: of both towers, as :func:`dpl_jax.evaluate.load_trained` gives them.
+      prompts: of both towers, as :func:`dpl_jax.inference.trained.load_trained` gives them.
       config: of the run.
     """
     image, text = (_variants(prompts[tower], clip.sizes.layers[tower]) for tower in TOWERS)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
+from dpl_jax.clip.config import ClipConfig
 from dpl_jax.clip.features import TowerPrompts
+from dpl_jax.prompts.checks import check_alphas, check_prompt_lengths, check_prompts
 from dpl_jax.prompts.trees import TOWERS, discrete_prompts, supernet_prompts
 
 
@@ -49,3 +52,24 @@ class Discrete(struct.PyTreeNode):
 
 
 Learned = Supernet | Discrete
+
+
+def learned_from(params: Mapping[str, Any], kind: str, sizes: ClipConfig) -> Learned:
+    """Checked arrays from a file, on the device.
+
+    Args:
+      params: {"prompts": .., "alphas": ..} or {"prompts": .., "lengths": ..}.
+      kind: "alphas" or "lengths".
+      sizes: of the CLIP that they have to fit.
+
+    Raises:
+      ConfigError, KeyError, TypeError, ValueError, AttributeError: they do not.
+    """
+    prompts, own = params["prompts"], params[kind]
+    check_prompts(prompts, sizes)
+    if kind == "alphas":
+        check_alphas(own, sizes)
+    else:
+        check_prompt_lengths(own, prompts, sizes)
+    prompts, own = jax.tree.map(jnp.asarray, (dict(prompts), dict(own)))
+    return Supernet(prompts, own) if kind == "alphas" else Discrete(prompts, own)

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.features import NO_PROMPTS, TowerPrompts
 from dpl_jax.config import with_absolute_paths
-from dpl_jax.evaluate import predict
 from dpl_jax.files.json import write_json
+from dpl_jax.inference.encode import predict
 from dpl_jax.members.groups import Outcome, group_members, run_groups
 from dpl_jax.members.seed_bank import SeedBank, load_seed_bank, save_samples, seed_bank_provenance
 from dpl_jax.members.stages import (

@@ -17,10 +17,10 @@ from safetensors.numpy import load_file, save_file
 from dpl_jax import Clip, load_clip
 from dpl_jax.clip.features import class_logits, image_features, text_features
 from dpl_jax.errors import ConfigError, RunFolderError
-from dpl_jax.evaluate import load_trained
 from dpl_jax.exchange.alphas import read_alphas, write_alphas
 from dpl_jax.exchange.runs import export_run, import_lengths, import_run
 from dpl_jax.exchange.state_dict import read_prompts, write_prompts
+from dpl_jax.inference.trained import load_trained
 from dpl_jax.prompts.lengths_file import read_lengths
 from dpl_jax.prompts.trees import TOWERS
 from dpl_jax.report.commands import commands

@@ -31,10 +31,10 @@ import numpy as np
 from configs import digits
 from dpl_jax.data.coop.split_file import read_split
 from dpl_jax.errors import DplError
-from dpl_jax.evaluate import load_trained
 from dpl_jax.files.json import write_json
 from dpl_jax.inference.classifier import read_origin
 from dpl_jax.inference.export.card import model_card
+from dpl_jax.inference.trained import load_trained
 from dpl_jax.report import page
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import read_contents

@@ -10,8 +10,8 @@ import tensorstore as ts
 
 from configs import digits
 from dpl_jax.errors import CheckpointError, ConfigError, RunFolderError
-from dpl_jax.evaluate import load_trained
 from dpl_jax.files.json import write_json
+from dpl_jax.inference.trained import load_trained
 from dpl_jax.report.page import write_report
 from dpl_jax.runs.checkpoints import Checkpoints, load
 from dpl_jax.runs.config_files import load_shipped_config

@@ -6,17 +6,16 @@ import functools
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
 from dpl_jax.errors import RunFolderError
 from dpl_jax.files.places import clip_name, is_hub_id
 from dpl_jax.files.printable import printable
+from dpl_jax.inference.classifier import Classifier
+from dpl_jax.prompts.learned import Supernet
 from dpl_jax.summary.table import escape_markdown
-
-if TYPE_CHECKING:
-    from dpl_jax.inference.classifier import Classifier
 
 TAGS = ["clip", "prompt-learning", "few-shot", "image-classification"]
 SHOWN_CLASSES = 200
@@ -58,7 +57,7 @@ def _render(classifier: Classifier, name: str, program: bool, onnx: bool) -> str
         command=f"dpl-predict {shlex.quote(name)} photo.jpg",
         results=results,
         test=results.get("evaluations", {}).get("test"),
-        supernet="alphas" in classifier.params,
+        supernet=isinstance(classifier.learned, Supernet),
         lengths=results.get("lengths", {}),
         template=classifier.template,
         classes=", ".join(classes[:SHOWN_CLASSES]),

@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 from jax.extend.core import jaxpr_as_fun
 
 from dpl_jax.errors import ConfigError
 from dpl_jax.files.json import write_file
+from dpl_jax.inference.classifier import Classifier
 from dpl_jax.inference.export.program import function_of, image_shape, weights_of
-
-if TYPE_CHECKING:
-    from dpl_jax.inference.classifier import Classifier
 
 MODEL = "model.onnx"
 # A protocol buffer, which an ONNX file is, holds no more than this many bytes.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.export
@@ -23,9 +23,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from dpl_jax.clip.features import class_logits, image_features
 from dpl_jax.data.transforms import normalise
 from dpl_jax.files.json import write_file
-
-if TYPE_CHECKING:
-    from dpl_jax.inference.classifier import Classifier
+from dpl_jax.inference.classifier import Classifier
 
 PROGRAM, WEIGHTS = "program.bin", "program.npz"
 PLATFORMS = ("cpu", "cuda")

@@ -19,8 +19,8 @@ from dpl_jax.clip.features import TowerPrompts, class_logits
 from dpl_jax.clip.model import load_configured
 from dpl_jax.config import with_absolute_paths
 from dpl_jax.data.split import Item
-from dpl_jax.evaluate import encode, predict
 from dpl_jax.files.json import read_json, write_json
+from dpl_jax.inference.encode import encode, predict
 from dpl_jax.members.seed_bank import load_seed_bank, save_samples, seed_bank_provenance
 from dpl_jax.members.stages import chosen_lengths, finished_supernets
 from dpl_jax.members.states import Member

@@ -22,7 +22,7 @@ from dpl_jax.baselines.tip_adapter import (
 from dpl_jax.clip.features import class_logits, image_features, text_features
 from dpl_jax.clip.model import Clip
 from dpl_jax.data.split import Dataset, Item
-from dpl_jax.evaluate import encode
+from dpl_jax.inference.encode import encode
 from dpl_jax.training.inputs import class_texts
 
 

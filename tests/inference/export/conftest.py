@@ -13,8 +13,8 @@ import pytest
 
 from dpl_jax import load_clip
 from dpl_jax.data.templates import prompts_for
-from dpl_jax.evaluate import as_prompts
 from dpl_jax.inference.classifier import Classifier, encode_texts
+from dpl_jax.prompts.learned import Discrete, Learned, Supernet
 from dpl_jax.prompts.trees import init_discrete, init_supernet
 from dpl_jax.runs.folder import versions
 from dpl_jax.runs.results import weights_sha256
@@ -30,10 +30,10 @@ def classifier_with(kind: str) -> Classifier:
     lengths = {"image": np.array([2, 0, 1, 3]), "text": np.array([1, 0, 4])}
     if kind == "no prompts":
         lengths = jax.tree.map(np.zeros_like, lengths)
-    params = {"prompts": init_discrete(clip.sizes, lengths, 0, 0.05), "lengths": lengths}
+    learned: Learned = Discrete(init_discrete(clip.sizes, lengths, 0, 0.05), lengths)
     if kind == "supernet":
         prompts, alphas = init_supernet(clip.sizes, 3, 0, {"image": 0.05, "text": 0.05})
-        params = {"prompts": prompts, "alphas": jax.tree.map(lambda leaf: 1e3 * leaf, alphas)}
+        learned = Supernet(prompts, jax.tree.map(lambda leaf: 1e3 * leaf, alphas))
     texts = tuple(prompts_for(CLASSNAMES, TEMPLATE))
     preprocessing = clip.preprocessing
     weights = {"path": "tiny", "revision": "", "sha256": weights_sha256(clip.folder)}
@@ -48,11 +48,11 @@ def classifier_with(kind: str) -> Classifier:
     }
     return Classifier(
         clip=clip,
-        params=params,
+        learned=learned,
         template=TEMPLATE,
         classnames=CLASSNAMES,
         texts=texts,
-        features=encode_texts(clip, as_prompts(params), texts),
+        features=encode_texts(clip, learned.view(), texts),
         preprocessing=preprocessing,
         results=results,
     )
