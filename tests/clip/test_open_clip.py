@@ -134,7 +134,7 @@ def test_hugging_faces_files_go_first_where_there_are_both(tmp_path: Path) -> No
     tensors = random_tensors(CONFIG)
     folder = write_clip(tmp_path / "clip", CONFIG, tensors)
     (folder / "open_clip_config.json").write_text("{}")
-    assert dpl_jax.load_clip(folder).config.projection_dim == 12
+    assert dpl_jax.load_clip(folder).sizes.projection_dim == 12
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Bomb:
 
 @pytest.fixture(scope="module")
 def sizes():
-    return load_clip(GOLDEN).config
+    return load_clip(GOLDEN).sizes
 
 
 def npy(array: np.ndarray, **options) -> bytes:
