@@ -29,6 +29,7 @@ from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.canvases import Canvases, load_canvases
 from dpl_jax.data.coop.layouts import read_coop
+from dpl_jax.data.images import Reading
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, evaluation_batches
 from dpl_jax.summary.table import print_table
@@ -91,7 +92,7 @@ def pillow_in_one_thread(items: list[Item]) -> None:
 
 def stream(items: list[Item]) -> None:
     """The evaluation stream, consumed as fast as it comes."""
-    for batch in evaluation_batches(items, PREPROCESSING, 100, workers=THREADS):
+    for batch in evaluation_batches(items, PREPROCESSING, 100, Reading(workers=THREADS)):
         assert batch.images.shape == (100, 224, 224, 3)
 
 

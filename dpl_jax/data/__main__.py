@@ -16,6 +16,7 @@ from absl import flags
 from dpl_jax import cli
 from dpl_jax.data.check import check, print_report
 from dpl_jax.data.class_texts import check_texts
+from dpl_jax.data.images import Reading
 from dpl_jax.data.load import check_test_images, load_dataset, remarks
 from dpl_jax.files.printable import printable
 
@@ -27,7 +28,7 @@ def main() -> None:
     """Checks the dataset of the config and prints what was found."""
     data = CONFIG.value.data
     dataset = load_dataset(data)
-    report = check(dataset, read=READ.value, max_pixels=data.max_pixels, workers=data.workers)
+    report = check(dataset, read=READ.value, reading=Reading.of(data))
     print_report(report)
     unchecked = check_texts(dataset, CONFIG.value.clip)
     for remark in (*remarks(dataset, data), *filter(None, [unchecked])):

@@ -12,7 +12,7 @@ import PIL.Image
 
 from dpl_jax.data.cache import Arrays, cache_key, cached
 from dpl_jax.data.decode import read_all
-from dpl_jax.data.images import MAX_PIXELS, read_image
+from dpl_jax.data.images import MAX_PIXELS, Reading, read_image
 from dpl_jax.data.split import Item
 
 TRANSFORM_VERSION = 2  # part of the cache's key: raise it when a canvas would look different
@@ -46,11 +46,9 @@ def canvas_megabytes(count: int, side: int) -> float:
 def load_canvases(
     items: Sequence[Item],
     side: int,
+    reading: Reading = Reading(),
     *,
     cache_dir: str = "",
-    skip_unreadable: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    workers: int = 0,
 ) -> Canvases:
     """Decodes the items on several threads, or maps what an earlier run left in the cache.
 
@@ -59,7 +57,7 @@ def load_canvases(
         cache_dir: "" for no cache.
 
     Raises:
-        UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
+        UnreadableImageError: an image cannot be read and ``reading.skip_unreadable`` is off.
         DataError: no image is left.
     """
     shapes = {
@@ -70,15 +68,15 @@ def load_canvases(
 
     def fill(arrays: Arrays) -> None:
         def read(index: int) -> None:
-            canvas, size = read_canvas(items[index], side, max_pixels=max_pixels)
+            canvas, size = read_canvas(items[index], side, max_pixels=reading.max_pixels)
             arrays["images"][index], arrays["sizes"][index] = canvas, size
 
-        arrays["kept"][:] = read_all(
-            read, len(items), skip_unreadable=skip_unreadable, workers=workers
-        )
+        arrays["kept"][:] = read_all(read, len(items), reading)
 
     make_key = functools.partial(
-        cache_key, items, f"canvas {TRANSFORM_VERSION} {side} {max_pixels} {skip_unreadable}"
+        cache_key,
+        items,
+        f"canvas {TRANSFORM_VERSION} {side} {reading.max_pixels} {reading.skip_unreadable}",
     )
     arrays = cached(Path(cache_dir) if cache_dir else None, make_key, shapes, fill)
     labels, kept = np.asarray([item.label for item in items], np.int32), arrays["kept"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from dpl_jax.data.class_texts import first_texts
 from dpl_jax.data.coop.expected import EXPECTED
 from dpl_jax.data.decode import thread_count
-from dpl_jax.data.images import MAX_PIXELS, read_image
+from dpl_jax.data.images import Reading, read_image
 from dpl_jax.data.split import SPLITS, Dataset, Item
 from dpl_jax.errors import UnreadableImageError
 from dpl_jax.files.printable import printable
@@ -69,9 +69,7 @@ class Report:
         return classes and all(s.expected in (None, s.images) for s in self.splits.values())
 
 
-def check(
-    dataset: Dataset, *, read: bool = True, max_pixels: int = MAX_PIXELS, workers: int = 0
-) -> Report:
+def check(dataset: Dataset, *, read: bool = True, reading: Reading = Reading()) -> Report:
     """Looks for every listed file and, with ``read``, decodes every image."""
     sizes = EXPECTED.get(dataset.name)
     splits = {
@@ -80,8 +78,7 @@ def check(
             getattr(sizes, split) if sizes else None,
             len(dataset.classnames),
             read=read,
-            max_pixels=max_pixels,
-            workers=workers,
+            reading=reading,
         )
         for split in SPLITS
     }
@@ -114,8 +111,7 @@ def _check_split(
     classes: int,
     *,
     read: bool,
-    max_pixels: int,
-    workers: int,
+    reading: Reading,
 ) -> SplitReport:
     missing = [item for item in items if isinstance(item.image, Path) and _is_gone(item.image)]
     gone = {item.name for item in missing}
@@ -127,7 +123,7 @@ def _check_split(
         fewest=min((counts[label] for label in range(classes)), default=0),
         most=max(counts.values(), default=0),
         missing=tuple(str(item.image) for item in missing),
-        unreadable=tuple(_unreadable(present, max_pixels, workers)),
+        unreadable=tuple(_unreadable(present, reading)),
     )
 
 
@@ -142,17 +138,17 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-def _unreadable(items: Sequence[Item], max_pixels: int, workers: int) -> Iterable[str]:
+def _unreadable(items: Sequence[Item], reading: Reading) -> Iterable[str]:
     """Returns why each image that cannot be decoded cannot."""
 
     def attempt(item: Item) -> str:
         try:
-            read_image(item, max_pixels=max_pixels)
+            read_image(item, max_pixels=reading.max_pixels)
         except UnreadableImageError as error:
             return str(error)
         return ""
 
-    with ThreadPoolExecutor(thread_count(workers)) as pool:
+    with ThreadPoolExecutor(thread_count(reading.workers)) as pool:
         return [reason for reason in pool.map(attempt, items) if reason]
 
 

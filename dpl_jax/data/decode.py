@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from dpl_jax.clip.preprocessing import Preprocessing
-from dpl_jax.data.images import MAX_PIXELS, read_image
+from dpl_jax.data.images import Reading, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.transforms import resize_and_crop
 from dpl_jax.errors import DataError, UnreadableImageError
@@ -22,10 +22,7 @@ log = logging.getLogger(__name__)
 def decode(
     items: Sequence[Item],
     preprocessing: Preprocessing,
-    *,
-    skip_unreadable: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    workers: int = 0,
+    reading: Reading = Reading(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads the items and applies the test transform, on several threads.
 
@@ -34,31 +31,29 @@ def decode(
         n is smaller than their number only where unreadable images are skipped.
 
     Raises:
-        UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
+        UnreadableImageError: an image cannot be read and ``reading.skip_unreadable`` is off.
         DataError: no image is left.
     """
     side = preprocessing.crop
     images = np.empty((len(items), side, side, 3), np.uint8)
 
     def read(index: int) -> None:
-        image = read_image(items[index], max_pixels=max_pixels)
+        image = read_image(items[index], max_pixels=reading.max_pixels)
         images[index] = resize_and_crop(image, preprocessing)
 
-    kept = read_all(read, len(items), skip_unreadable=skip_unreadable, workers=workers)
+    kept = read_all(read, len(items), reading)
     labels = np.asarray([item.label for item in items], np.int32)
     return (images, labels) if kept.all() else (images[kept], labels[kept])
 
 
-def read_all(
-    read: Callable[[int], None], count: int, *, skip_unreadable: bool, workers: int = 0
-) -> np.ndarray:
+def read_all(read: Callable[[int], None], count: int, reading: Reading) -> np.ndarray:
     """Calls ``read`` with 0..count-1 on threads (Pillow decodes and resizes without the GIL).
 
     Returns:
         (count,) bool: which images could be read; the others are counted in one warning.
 
     Raises:
-        UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
+        UnreadableImageError: an image cannot be read and ``reading.skip_unreadable`` is off.
         DataError: none could be read.
     """
     kept = np.ones(count, bool)
@@ -68,12 +63,12 @@ def read_all(
         try:
             read(index)
         except UnreadableImageError as error:
-            if not skip_unreadable:
+            if not reading.skip_unreadable:
                 raise
             kept[index] = False
             reasons.append(str(error))
 
-    with ThreadPoolExecutor(thread_count(workers)) as pool:
+    with ThreadPoolExecutor(thread_count(reading.workers)) as pool:
         try:
             for _ in pool.map(attempt, range(count)):
                 pass

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.canvases import canvas_megabytes, canvas_side, load_canvases
 from dpl_jax.data.decode import decode, read_all
-from dpl_jax.data.images import read_image
+from dpl_jax.data.images import Reading, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
 from dpl_jax.runtime.mesh import replicate
@@ -147,49 +147,36 @@ def _readable(items: Sequence[Item], data: ConfigDict) -> Sequence[Item]:
     def read(index: int) -> None:
         read_image(items[index], max_pixels=data.max_pixels)
 
-    kept = read_all(read, len(items), skip_unreadable=True, workers=data.workers)
+    kept = read_all(read, len(items), Reading.of(data))
     return [item for item, good in zip(items, kept, strict=True) if good]
 
 
 def _decode(
     items: Sequence[Item], preprocessing: Preprocessing, data: ConfigDict, crop: bool
 ) -> ImageSet:
-    reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
+    reading = Reading.of(data)
     if crop:
         side = canvas_side(data.canvas_size, preprocessing.crop)
-        canvases = load_canvases(items, side, cache_dir=data.cache_dir, **reading)
+        canvases = load_canvases(items, side, reading, cache_dir=data.cache_dir)
         return ImageSet(canvases.images, canvases.labels, canvases.sizes)
-    pixels, labels = decode(items, preprocessing, **reading)
+    pixels, labels = decode(items, preprocessing, reading)
     return ImageSet(pixels, labels)
 
 
 def _host_batches(feed: Feed, order: np.ndarray) -> Iterator[ImageSet]:
     """Batches of an epoch as NumPy arrays, read ahead of use."""
     data = feed.data
+    reading = Reading.of(data)._replace(skip_unreadable=False)  # open_feed left those out
     if not feed.crop:
         ordered = [feed.items[i] for i in order.reshape(-1)]
-        for batch in evaluation_batches(
-            ordered,
-            feed.preprocessing,
-            order.shape[1],
-            max_pixels=data.max_pixels,
-            workers=data.workers,
-        ):
+        for batch in evaluation_batches(ordered, feed.preprocessing, order.shape[1], reading):
             yield ImageSet(batch.images, batch.labels)
         return
     side = canvas_side(data.canvas_size, feed.preprocessing.crop)
     if data.cache_dir:
-        canvases = load_canvases(
-            feed.items,
-            side,
-            cache_dir=data.cache_dir,
-            max_pixels=data.max_pixels,
-            workers=data.workers,
-        )
+        canvases = load_canvases(feed.items, side, reading, cache_dir=data.cache_dir)
         stream = canvas_batches(canvases, order, workers=data.workers)
     else:
-        stream = decoded_batches(
-            feed.items, side, order, max_pixels=data.max_pixels, workers=data.workers
-        )
+        stream = decoded_batches(feed.items, side, order, reading)
     for images in stream:
         yield ImageSet(images.images, images.labels, images.sizes)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple, Self
 
 import numpy as np
 import PIL.Image
+from ml_collections import ConfigDict
 
 from dpl_jax.data.depths import to_rgb
 from dpl_jax.data.image_files import FORMATS, SUFFIXES
@@ -25,7 +26,29 @@ MAX_PIXELS = limits.IMAGE_PIXELS  # a lower limit can be set
 # Most photos are read at once: the many small reads and seeks of the decoders cost a tenth.
 READ_BUFFER, READ_WHOLE = 1 << 18, 1 << 24
 ADVICE = "Replace or remove it, or set data.skip_unreadable=true to leave such images out."
-__all__ = ["FORMATS", "MAX_PIXELS", "SUFFIXES", "from_pillow", "read_image", "to_rgb", "upright"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Reading",
+    "from_pillow",
+    "read_image",
+    "to_rgb",
+    "upright",
+]
+
+
+class Reading(NamedTuple):
+    """How many images are read; the fields of ``config.data`` by the same names."""
+
+    skip_unreadable: bool = False
+    max_pixels: int = MAX_PIXELS
+    workers: int = 0
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any] | ConfigDict) -> Self:
+        """As ``config.data`` says."""
+        return cls(*(data[name] for name in cls._fields))
 
 
 def read_image(

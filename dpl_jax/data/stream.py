@@ -10,7 +10,7 @@ import numpy as np
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.canvases import Canvases, read_canvas
 from dpl_jax.data.decode import thread_count, warn_unreadable
-from dpl_jax.data.images import MAX_PIXELS, read_image
+from dpl_jax.data.images import Reading, read_image
 from dpl_jax.data.split import Item
 from dpl_jax.data.transforms import resize_and_crop
 from dpl_jax.errors import DataError, UnreadableImageError
@@ -50,15 +50,12 @@ def evaluation_batches(
     items: Sequence[Item],
     preprocessing: Preprocessing,
     batch_size: int,
-    *,
-    skip_unreadable: bool = False,
-    max_pixels: int = MAX_PIXELS,
-    workers: int = 0,
+    reading: Reading = Reading(),
 ) -> Iterator[Batch]:
     """Yields the items in their order, through the test transform.
 
     Raises:
-        UnreadableImageError: an image cannot be read and ``skip_unreadable`` is off.
+        UnreadableImageError: an image cannot be read and ``reading.skip_unreadable`` is off.
         DataError: no image could be read.
     """
     blank = np.zeros((preprocessing.crop, preprocessing.crop, 3), np.uint8)
@@ -70,15 +67,15 @@ def evaluation_batches(
             return Batch(blank, np.asarray(0, np.int32), np.asarray(0, np.float32))
         item = items[index]
         try:
-            image = resize_and_crop(read_image(item, max_pixels=max_pixels), preprocessing)
+            image = resize_and_crop(read_image(item, max_pixels=reading.max_pixels), preprocessing)
         except UnreadableImageError as error:
-            if not skip_unreadable:
+            if not reading.skip_unreadable:
                 raise
             reasons.append(str(error))
             return Batch(blank, np.asarray(item.label, np.int32), np.asarray(0, np.float32))
         return Batch(image, np.asarray(item.label, np.int32), np.asarray(1, np.float32))
 
-    yield from _batches(fetch, range(len(items) + padding), batch_size, workers)
+    yield from _batches(fetch, range(len(items) + padding), batch_size, reading.workers)
     warn_unreadable(reasons)
     if len(reasons) == len(items):
         raise DataError("No readable image is left; run `python -m dpl_jax.data check`.")
@@ -107,9 +104,7 @@ def decoded_batches(
     items: Sequence[Item],
     side: int,
     order: np.ndarray,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    workers: int = 0,
+    reading: Reading = Reading(),
 ) -> Iterator[CanvasBatch]:
     """As ``canvas_batches``, but decodes each image when its turn comes: nothing is kept.
 
@@ -123,12 +118,12 @@ def decoded_batches(
     """
 
     def fetch(index: int) -> CanvasBatch:
-        canvas, size = read_canvas(items[index], side, max_pixels=max_pixels)
+        canvas, size = read_canvas(items[index], side, max_pixels=reading.max_pixels)
         return CanvasBatch(
             canvas, np.asarray(size, np.int32), np.asarray(items[index].label, np.int32)
         )
 
-    yield from _batches(fetch, order.reshape(-1), order.shape[1], workers)
+    yield from _batches(fetch, order.reshape(-1), order.shape[1], reading.workers)
 
 
 def _batches(

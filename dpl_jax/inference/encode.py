@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dpl_jax.clip.features import TowerPrompts, class_logits, image_features, text_features
 from dpl_jax.clip.model import Clip
+from dpl_jax.data.images import Reading
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.data.stream import evaluation_batches
 from dpl_jax.data.transforms import normalise
@@ -94,10 +95,9 @@ def encode(
     labels: list[np.ndarray] = []
     reads: list[np.ndarray] = []
     data, own = config.data, items[own_part(len(items))]
-    reading = {name: data[name] for name in ("skip_unreadable", "max_pixels", "workers")}
     size = max(min(config.evaluate.batch_size, len(own)), 1)
     with progress(len(own), "evaluate", config.progress if is_first() else "off") as bar:
-        for batch in evaluation_batches(own, preprocessing, size, **reading):
+        for batch in evaluation_batches(own, preprocessing, size, Reading.of(data)):
             read = batch.weights > 0  # (B,)
             images = normalise(jnp.asarray(batch.images), preprocessing.mean, preprocessing.std)
             for name, encoder in encoders.items():

@@ -9,6 +9,7 @@ import pytest
 
 from dpl_jax.data import canvases as canvases_module
 from dpl_jax.data.canvases import Canvases, canvas_megabytes, canvas_side, load_canvases
+from dpl_jax.data.images import Reading
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError, UnreadableImageError
 
@@ -112,7 +113,9 @@ def test_an_image_that_cannot_be_read_leaves_nothing_behind(files, tmp_path):
         load_canvases(files, SIDE, cache_dir=str(tmp_path / "cache"))
     assert not list((tmp_path / "cache").iterdir())
     for _ in range(2):  # made, then read from the cache
-        kept = load_canvases(files, SIDE, cache_dir=str(tmp_path / "cache"), skip_unreadable=True)
+        kept = load_canvases(
+            files, SIDE, cache_dir=str(tmp_path / "cache"), reading=Reading(skip_unreadable=True)
+        )
         assert kept.labels.tolist() == [0, 1, 3]
         assert kept.images.shape[0] == 3
 

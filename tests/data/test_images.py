@@ -8,7 +8,7 @@ import pytest
 
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
-from dpl_jax.data.images import read_image
+from dpl_jax.data.images import Reading, read_image
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError, UnreadableImageError
@@ -185,12 +185,12 @@ def test_unreadable_images_are_skipped_and_counted_where_asked(tmp_path, encoded
     items = [Item(path, label, "cat", path.name) for label, path in enumerate([bad, good, bad])]
     with pytest.raises(UnreadableImageError, match=r"bad\.png"):
         decode(items, PREPROCESSING)
-    images, labels = decode(items, PREPROCESSING, skip_unreadable=True)
+    images, labels = decode(items, PREPROCESSING, Reading(skip_unreadable=True))
     assert images.shape == (1, 16, 16, 3)
     assert labels.tolist() == [1]
     assert "2 unreadable image(s) were left out" in caplog.text
     with pytest.raises(DataError, match="No readable image"):
-        decode(items[:1], PREPROCESSING, skip_unreadable=True)
+        decode(items[:1], PREPROCESSING, Reading(skip_unreadable=True))
 
 
 def test_real_grey_images_load(data_root, data_config):

@@ -10,6 +10,7 @@ from dpl_jax.data import stream
 from dpl_jax.data.augment import random_crop_flip
 from dpl_jax.data.canvases import load_canvases
 from dpl_jax.data.decode import decode
+from dpl_jax.data.images import Reading
 from dpl_jax.data.split import Item
 from dpl_jax.data.stream import canvas_batches, decoded_batches, evaluation_batches
 from dpl_jax.errors import DataError, UnreadableImageError
@@ -27,7 +28,7 @@ def items(smooth_image):
 
 def test_the_stream_gives_what_decoding_all_at_once_gives(items):
     images, labels = decode(items, PREPROCESSING)
-    batches = list(evaluation_batches(items, PREPROCESSING, 4, workers=3))
+    batches = list(evaluation_batches(items, PREPROCESSING, 4, Reading(workers=3)))
     assert [batch.images.shape for batch in batches] == [(4, 16, 16, 3)] * 3
     weights = np.concatenate([batch.weights for batch in batches])
     assert weights.tolist() == [1] * 11 + [0]
@@ -42,12 +43,12 @@ def test_an_unreadable_image_stops_the_stream_or_weighs_nothing(items, tmp_path,
     items[5] = Item(tmp_path / "gone.jpg", 2, "c", "gone.jpg")
     with pytest.raises(UnreadableImageError, match=r"gone\.jpg"):
         list(evaluation_batches(items, PREPROCESSING, 4))
-    batches = list(evaluation_batches(items, PREPROCESSING, 4, skip_unreadable=True))
+    batches = list(evaluation_batches(items, PREPROCESSING, 4, Reading(skip_unreadable=True)))
     weights = np.concatenate([batch.weights for batch in batches])
     assert np.flatnonzero(weights == 0).tolist() == [5, 11]
     assert "1 unreadable image(s)" in caplog.text
     with pytest.raises(DataError, match="No readable image"):
-        list(evaluation_batches(items[5:6], PREPROCESSING, 4, skip_unreadable=True))
+        list(evaluation_batches(items[5:6], PREPROCESSING, 4, Reading(skip_unreadable=True)))
 
 
 def test_the_stream_never_runs_far_ahead(items, monkeypatch):
@@ -62,7 +63,7 @@ def test_the_stream_never_runs_far_ahead(items, monkeypatch):
         return read_image(item, **options)
 
     monkeypatch.setattr(stream, "read_image", counting)
-    for _ in evaluation_batches(many, PREPROCESSING, 10, workers=2):
+    for _ in evaluation_batches(many, PREPROCESSING, 10, Reading(workers=2)):
         time.sleep(0.002)
         with lock:
             counts["used"] += 10
@@ -74,7 +75,7 @@ def test_the_host_feeds_the_very_batches_that_the_device_would_hold(items):
     canvases = load_canvases(items, 32)
     order = np.random.default_rng(0).permutation(11)[:10].reshape(5, 2)
     fed = list(canvas_batches(canvases, order, workers=2))
-    decoded = list(decoded_batches(items, 32, order, workers=2))
+    decoded = list(decoded_batches(items, 32, order, Reading(workers=2)))
     assert len(fed) == len(decoded) == 5
     for step, places in enumerate(order):
         key = jax.random.fold_in(jax.random.key(7), step)

@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 
 from dpl_jax.clip.preprocessing import Preprocessing
 from dpl_jax.data.decode import decode
+from dpl_jax.data.images import Reading
 from dpl_jax.data.load import load_dataset
 from dpl_jax.data.tfds_source import read_tfds
 from dpl_jax.errors import DataError, DataNotFoundError
@@ -188,6 +189,6 @@ def test_reading_imports_no_tensorflow(caltech):
 def test_records_can_be_read_by_many_threads(caltech):
     dataset = read_tfds("caltech101", str(caltech / "tfds"), str(caltech))
     items = (dataset.train + dataset.test) * 50
-    images, _ = decode(items, Preprocessing(8, 8), workers=8)
-    expected, _ = decode(items[:8], Preprocessing(8, 8), workers=1)
+    images, _ = decode(items, Preprocessing(8, 8), Reading(workers=8))
+    expected, _ = decode(items[:8], Preprocessing(8, 8), Reading(workers=1))
     np.testing.assert_array_equal(images, np.concatenate([expected] * 50))

@@ -8,7 +8,7 @@ import pytest
 
 from dpl_jax.clip.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing, read_preprocessing
 from dpl_jax.data.decode import decode
-from dpl_jax.data.images import to_rgb
+from dpl_jax.data.images import Reading, to_rgb
 from dpl_jax.data.split import Item
 from dpl_jax.data.transforms import normalise, resize_and_crop
 from dpl_jax.errors import DataError
@@ -86,7 +86,7 @@ def test_the_centre_of_a_strip_is_that_of_the_whole(smooth_image, height, width)
 def test_decode_keeps_the_order_of_the_items(smooth_image):
     images = [np.asarray(smooth_image(20 + i, 30, seed=i)) for i in range(12)]
     items = [Item(image, i % 5, "c", str(i)) for i, image in enumerate(images)]
-    decoded, labels = decode(items, Preprocessing(16, 16), workers=4)
+    decoded, labels = decode(items, Preprocessing(16, 16), Reading(workers=4))
     assert labels.tolist() == [i % 5 for i in range(12)]
     for image, result in zip(images, decoded, strict=True):
         expected = resize_and_crop(PIL.Image.fromarray(image), Preprocessing(16, 16))
