@@ -16,6 +16,7 @@ from dpl_jax.data.fewshot import sample_few_shot
 from dpl_jax.data.split import Dataset, Item
 from dpl_jax.data.templates import prompts_for
 from dpl_jax.data.transforms import normalise
+from recipes.contrastive import unit
 
 CHUNK = 1000  # images encoded at a time
 
@@ -31,7 +32,7 @@ def accuracies(
     """
     test, labels = features(clip, dataset.test), [item.label for item in dataset.test]
     texts = text_features(clip, clip.tokenize(prompts_for(dataset.classnames, dataset.template)))
-    found = {"zero_shot": _percent((test @ unit(texts).T).argmax(1), labels)}
+    found = {"zero_shot": _percent((test @ np.asarray(unit(texts)).T).argmax(1), labels)}
     probes = []
     for seed in seeds:
         train, _ = sample_few_shot(dataset.train, dataset.val, shots, seed)
@@ -47,13 +48,7 @@ def features(clip: Clip, items: Sequence[Item]) -> np.ndarray:
     encode = jax.jit(lambda pixels: image_features(clip, normalise(pixels, mean, std)))
     pixels = decode(items, clip.preprocessing)[0]  # (n, H, W, 3) uint8
     parts = [pixels[i : i + CHUNK] for i in range(0, len(pixels), CHUNK)]
-    return np.concatenate([unit(encode(jnp.asarray(part))) for part in parts])
-
-
-def unit(features: jax.Array) -> np.ndarray:
-    """Returns features (n, F) divided by their norms."""
-    array = np.asarray(features)
-    return array / np.linalg.norm(array, axis=-1, keepdims=True)
+    return np.concatenate([np.asarray(unit(encode(jnp.asarray(part)))) for part in parts])
 
 
 def _percent(predicted: np.ndarray, labels: Sequence[int]) -> float:
