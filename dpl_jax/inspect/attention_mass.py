@@ -33,8 +33,7 @@ def image_attention_mass(clip: Clip, images: Any, prompts: LayerPrompts | None) 
     Args:
       clip: a frozen CLIP.
       images: (B, H, W, 3) normalised floats.
-      prompts: of the image tower, as :func:`dpl_jax.prompts.logits.discrete` and ``mixed`` give
-        them.
+      prompts: of the image tower, as a view of :mod:`dpl_jax.prompts.learned` has them.
 
     Returns:
       (N, B, H, S) float32, 0 to 1; position 0 is the class token, then the patches row by row.
