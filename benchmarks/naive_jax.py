@@ -1,4 +1,4 @@
-"""The method as its formula reads, in JAX: T+1 whole attentions a layer, texts of 77 tokens.
+"""The method as its formula reads, in JAX: T+1 whole attentions per layer, texts of 77 tokens.
 
 Same parameters and results as dpl_jax (tests/clip/test_speed_equivalence.py), jitted, its layers in
 a loop and its elementwise work computed again for the gradient, as in dpl_jax.

@@ -143,7 +143,7 @@ def make_problem(
 
 
 def class_ids(classes: int, length: int) -> np.ndarray:
-    """Token ids (C, length) of one text a class, padded with the end of text as CLIP does."""
+    """Token ids (C, length) of one text per class, padded with the end of text as CLIP does."""
     random = np.random.default_rng(0)
     ids = np.full((classes, length), END, np.int32)
     ids[:, : len(PREFIX)] = PREFIX

@@ -8,7 +8,7 @@ DIR is either DIR/{train,val,test}/<class>/* (val may be missing) or DIR/<class>
 split 50/20/30 with a fixed seed. Class names are the folders' names, or what DIR/classnames.json
 says: {"n02123045": "tabby cat"}. Images that are not sorted are listed in a CSV file with columns
 such as path,label,split: --config.data.labels=FILE. Any class count and sizes; at least as many
-training images a class as shots, unless --config.data.allow_fewer_shots=true.
+training images per class as shots, unless --config.data.allow_fewer_shots=true.
 Template: "a photo of a {}.", or one's own: --config.data.template="an x-ray image of a {}."
 There are no published numbers; compare with the zero-shot row of the same evaluation.
 """

@@ -140,7 +140,7 @@ def data() -> ConfigDict:
     # Of "folder": a CSV or TSV file with a column of paths in the root and one of classes, and
     # perhaps one of splits, to use instead of class folders; relative to the root. "" for none.
     c.labels = ""
-    # Labelled training images a class; 0 for the whole training split.
+    # Labelled training images per class; 0 for the whole training split.
     c.shots = 16
     # "all", or the "base" (first half) or "new" (second half) classes of base-to-new.
     c.classes = "all"
@@ -233,7 +233,7 @@ def train() -> ConfigDict:
     c = ConfigDict()
     c.epochs = 40
     c.batch_size = 4
-    # What is trained: "discrete", one length a layer, or "mixture", the whole supernet.
+    # What is trained: "discrete", one length per layer, or "mixture", the whole supernet.
     c.final = "discrete"
     # Where prompts start: "random", normal(0, prompt_scale), or "supernet", the rows that the
     # search ended with. A mixture always starts from its supernet.

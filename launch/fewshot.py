@@ -1,4 +1,4 @@
-"""Accuracy over the number of labelled images a class; prints a table and draws a plot.
+"""Accuracy over the number of labelled images per class; prints a table and draws a plot.
 
 python launch/fewshot.py --config=configs/digits.py --shots=1,2,4,8,16 --seeds=1,2,3 --workdir=RUNS
 """
@@ -14,7 +14,7 @@ from dpl_jax.summary.table import print_table
 
 CONFIG = cli.define_config()
 WORKDIR = cli.define_workdir()
-SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images a class.")
+SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images per class.")
 SEEDS = define_seeds()
 
 

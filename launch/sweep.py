@@ -22,8 +22,8 @@ from dpl_jax.studies.sweep.sweep import sweep
 from dpl_jax.studies.sweep.table import caption, table
 from dpl_jax.summary.table import print_table
 
-DATASETS = flags.DEFINE_list("datasets", list(PAPER), "Configs, by name or file; one a dataset.")
-SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images a class.")
+DATASETS = flags.DEFINE_list("datasets", list(PAPER), "Configs, by name or file; one per dataset.")
+SHOTS = define_numbers("shots", "1,2,4,8,16", "Labelled training images per class.")
 SEEDS = define_seeds()
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs; what it has is kept.")
 SET = flags.DEFINE_multi_string("set", [], "A setting of all configs: --set=search.epochs=20.")

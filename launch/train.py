@@ -20,7 +20,7 @@ SEARCH = flags.DEFINE_string(
     "search", None, "Folder of a finished search; its config stands for a --config not given."
 )
 LENGTHS = flags.DEFINE_string(
-    "lengths", None, 'JSON file of lengths: {"image": [one a layer], "text": [..]}.'
+    "lengths", None, 'JSON file of lengths: {"image": [one per layer], "text": [..]}.'
 )
 cli.define_machines()
 flags.mark_flags_as_mutual_exclusive(["search", "lengths"], required=True)

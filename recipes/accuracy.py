@@ -27,7 +27,7 @@ def accuracies(
     """Returns accuracies in percent on the test images.
 
     Keys: zero_shot (class names in the dataset's template) and linear_probe (logistic regression
-    on frozen image features, `shots` training images a class, mean over `seeds`); the latter only
+    on frozen image features, `shots` training images per class, mean over `seeds`); the latter only
     where there are seeds.
     """
     test, labels = features(clip, dataset.test), [item.label for item in dataset.test]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dpl_jax.data.split import Item
 from dpl_jax.errors import DataError
 
-MAX_VALIDATION_SHOTS = 4  # CoOp, section 4 of the paper: at most 4 validation images a class
+MAX_VALIDATION_SHOTS = 4  # CoOp, section 4 of the paper: at most 4 validation images per class
 log = logging.getLogger(__name__)
 
 
@@ -26,13 +26,13 @@ def sample_few_shot(
     allow_fewer: bool = False,
     hold_out: bool = True,
 ) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Draws ``shots`` training and min(shots, 4) validation images a class, as CoOp does.
+    """Draws ``shots`` training and min(shots, 4) validation images per class, as CoOp does.
 
     Classes come in the order of their first image. Without validation images, part of the drawn
     training images is held out instead (``hold_out_validation``): never a test image.
 
     Args:
-        shots: training images a class; 0 takes the whole splits.
+        shots: training images per class; 0 takes the whole splits.
         allow_fewer: CoOp's rule that a class with fewer images than ``shots`` gives all it has.
         hold_out: False leaves all drawn images in train, for stage 2, which needs no validation.
 

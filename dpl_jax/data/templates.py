@@ -8,7 +8,7 @@ from dpl_jax.errors import DataError
 
 PHOTO = "a photo of a {}."
 
-# The hand-made templates of CoOp (arXiv 2109.01134), one a dataset.
+# The hand-made templates of CoOp (arXiv 2109.01134), one per dataset.
 TEMPLATES = {
     "imagenet": PHOTO,
     "imagenetv2": PHOTO,

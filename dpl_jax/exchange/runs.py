@@ -179,7 +179,7 @@ def _check_supernet(prompts: HostTree, alphas: HostTree, longest: int) -> None:
         rows, lengths = prompts[tower].shape[1], alphas[tower].shape[1]
         if rows != candidate_rows(longest) or lengths != longest + 1:
             raise ConfigError(
-                f"The {tower} prompts have {rows} rows a layer and the {tower} alphas are of the "
+                f"The {tower} prompts have {rows} rows per layer and the {tower} alphas are of the "
                 f"lengths 0 to {lengths - 1}. config.search.max_context_length, here {longest}, "
                 "has to be that of the search, for both towers the same."
             )

@@ -169,7 +169,7 @@ def read_ahead(read: Callable[[T], R], items: Iterable[T], most: int) -> Iterato
 def open_output(path: str | os.PathLike[str]) -> Iterator[Write]:
     """Yields a function that writes predictions to a file, which appears when all are in it.
 
-    A .csv file has the columns path, rank, class, probability, error: one line a class. A .jsonl
+    A .csv file has the columns path, rank, class, probability, error: one line per class. A .jsonl
     file has one object an image: ``{"path": .., "classes": [{"name": .., "probability": ..}]}``,
     or ``{"path": .., "error": ..}``.
 

@@ -52,7 +52,7 @@ def _spread(layers: np.ndarray) -> np.ndarray:
 
 
 def similarity_maps(similarity: Mapping[str, np.ndarray]) -> Figure:
-    """Mean cosines (N, N) between the rows of every two layers, a panel a tower."""
+    """Mean cosines (N, N) between the rows of every two layers, a panel per tower."""
     figure = new_figure(0.9 + 0.4 * max(map(len, similarity.values())), 5.6)
     for axes, (tower, values) in zip(figure.subplots(1, 2), similarity.items(), strict=True):
         for (i, j), value in np.ndenumerate(values):

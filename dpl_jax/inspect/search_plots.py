@@ -20,7 +20,7 @@ WIDTH = 7.5  # inches; a figure has the width of a notebook to itself
 def difference_maps(
     one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> Figure:
-    """Where two searches put their weight: a panel a tower, in percentage points.
+    """Where two searches put their weight: a panel per tower, in percentage points.
 
     Args:
       one: softmax weights {"image": (N, T + 1), "text": (N, T + 1)}.
@@ -50,7 +50,7 @@ def difference_maps(
 
 
 def lengths_within(lengths: Mapping[int, Mapping[str, Any]]) -> Figure:
-    """The lengths that each limit on the prompt tokens leads to, a panel a tower.
+    """The lengths that each limit on the prompt tokens leads to, a panel per tower.
 
     Args:
       lengths: {"image": (N,), "text": (N,)} by the limit.

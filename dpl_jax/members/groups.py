@@ -56,7 +56,7 @@ def use_all_cores() -> None:
 def group_members(config: ConfigDict, bank: SeedBank, members: Sequence[Member]) -> Grouping:
     """The largest groups that fit ``config.memory.limit_mb``: at least one member, at most all.
 
-    CLIP and images are counted once a device; a step (:func:`dpl_jax.training.memory.step_bytes`)
+    CLIP and images are counted once per device; a step (:func:`dpl_jax.training.memory.step_bytes`)
     and a state for each member. The devices of a CPU share one memory, other devices have their
     own.
 

@@ -114,7 +114,7 @@ def supernet_prompts(member: Member, supernet: Params) -> TowerPrompts:
 
 
 def trained_prompts(member: Member, trained: Outcome, lengths: Lengths) -> TowerPrompts:
-    """How the towers see what stage 2 came to: one length a layer, or a whole supernet."""
+    """How the towers see what stage 2 came to: one length per layer, or a whole supernet."""
     if "alphas" in trained.params:
         return supernet_prompts(member, trained.params)
     return Discrete(trained.params["prompts"], lengths).view()

@@ -1,6 +1,6 @@
 """What can be added to the search so that alpha comes nearer to a decision, or a shorter prompt.
 
-The supernet mixes all lengths; the run after it has one a layer. Annealing and penalties narrow
+The supernet mixes all lengths; the run after it has one per layer. Annealing and penalties narrow
 that gap while the search goes on. With the defaults none of it does anything.
 """
 

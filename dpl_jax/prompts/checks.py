@@ -93,7 +93,7 @@ def check_prompt_lengths(
         if (values < 0).any() or (values > rows).any():
             raise ConfigError(
                 f'lengths["{tower}"] are {values.tolist()}, but prompts["{tower}"] have '
-                f"{rows} rows a layer; lengths reach from 0 to that."
+                f"{rows} rows per layer; lengths reach from 0 to that."
             )
 
 

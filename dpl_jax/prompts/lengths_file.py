@@ -43,7 +43,7 @@ def confidences(lengths: Lengths, alphas: Mapping[str, Any]) -> Lengths:
 def read_lengths(path: Path, clip: ClipConfig) -> Lengths:
     """Reads lengths from a search's configuration.json or from a file written by hand.
 
-    By hand, ``{"image": [2, 0, ..], "text": [1, 4, ..]}`` is enough: one number a layer.
+    By hand, ``{"image": [2, 0, ..], "text": [1, 4, ..]}`` is enough: one number per layer.
 
     Raises:
       ConfigError: when there is no such file, or its lengths do not fit the CLIP.

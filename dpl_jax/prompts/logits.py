@@ -73,7 +73,7 @@ def prompted_logits(
     prompts: Mapping[str, jax.Array],
     lengths: Mapping[str, Any],
 ) -> jax.Array:
-    """Logits (B, C) with one prompt length a layer (stage 2).
+    """Logits (B, C) with one prompt length per layer (stage 2).
 
     Args:
       clip: a frozen CLIP.

@@ -1,7 +1,7 @@
 """Prompt rows and alphas: their trees, how they start, and how the towers see them.
 
 The supernet's prompts hold every candidate length m = 1..T of every layer, one after the other:
-E_1 (1 row), E_2 (2 rows), .. E_T, so P = T (T + 1) / 2 rows a layer::
+E_1 (1 row), E_2 (2 rows), .. E_T, so P = T (T + 1) / 2 rows per layer::
 
     prompts   {"image": (N, P, D), "text": (N, P, D)}
     alphas    {"image": (N, T + 1), "text": (N, T + 1)}
@@ -55,9 +55,9 @@ def supernet_prompts(prompts: jax.Array, alpha: jax.Array) -> LayerPrompts:
     max_context_length = alpha.shape[-1] - 1
     if max_context_length < 1 or prompts.shape[-2] != candidate_rows(max_context_length):
         raise ConfigError(
-            f"A supernet with {alpha.shape[-1]} alphas a layer (lengths 0 to {max_context_length}) "
-            f"has {candidate_rows(max(max_context_length, 0))} prompt rows a layer, "
-            f"not {prompts.shape[-2]}."
+            f"A supernet with {alpha.shape[-1]} alphas per layer (lengths 0 to "
+            f"{max_context_length}) has {candidate_rows(max(max_context_length, 0))} prompt rows "
+            f"per layer, not {prompts.shape[-2]}."
         )
     weights = jax.nn.softmax(alpha, axis=-1)
     return LayerPrompts(prompts, weights, sizes=candidate_sizes(max_context_length))
@@ -79,7 +79,7 @@ def limit_alphas(alphas: Mapping[str, jax.Array], max_context_length: Any) -> Tr
 
 
 def discrete_prompts(prompts: jax.Array, lengths: Any) -> LayerPrompts | None:
-    """How one tower sees prompts of one chosen length a layer; None when there are no rows.
+    """How one tower sees prompts of one chosen length per layer; None when there are no rows.
 
     Args:
       prompts: (N, K, D).

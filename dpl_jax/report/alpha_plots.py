@@ -20,7 +20,7 @@ MOST_POINTS = 80  # of a line over the epochs; more than a panel can show
 
 
 def heat_map(weights: np.ndarray, lengths: Sequence[int], strongest: float) -> Figure:
-    """One tower's weights, a row a layer; the chosen lengths are framed.
+    """One tower's weights, a row per layer; the chosen lengths are framed.
 
     Args:
       weights: (N, T + 1) softmax of alpha.
@@ -39,7 +39,7 @@ def heat_map(weights: np.ndarray, lengths: Sequence[int], strongest: float) -> F
 
 
 def evolution(history: np.ndarray, epochs: Sequence[int]) -> Figure:
-    """One tower's weights over the epochs, a panel a layer.
+    """One tower's weights over the epochs, a panel per layer.
 
     Args:
       history: (epochs, N, T + 1) softmax of alpha.

@@ -71,7 +71,7 @@ def _alphas(contents: Contents, draw: Draw) -> list[Section]:
         draw(
             alpha_plots.heat_map(weights[tower], lengths[tower], strongest),
             f"alphas-{tower}",
-            f"Alpha's weights of the {tower} tower, a row a layer",
+            f"Alpha's weights of the {tower} tower, a row per layer",
             f"{tower.capitalize()} tower",
         )
         for tower in weights
@@ -91,7 +91,7 @@ def _evolution(contents: Contents, draw: Draw) -> list[Section]:
         draw(
             alpha_plots.evolution(history[tower], epochs),
             f"evolution-{tower}",
-            f"Alpha's weights of the {tower} tower over the epochs, a panel a layer",
+            f"Alpha's weights of the {tower} tower over the epochs, a panel per layer",
             f"{tower.capitalize()} tower",
         )
         for tower in TOWERS

@@ -46,7 +46,7 @@ from dpl_jax.runtime.processes import is_first, is_multiprocess, only_first
 LOG = logging.getLogger(__name__)
 
 ORBAX_SOURCES = os.path.join("orbax", "checkpoint", "")
-# Orbax writes every array twice for a moment (one file a process, then merged).
+# Orbax writes every array twice for a moment (one file per process, then merged).
 COPIES = 2
 OVERHEAD_BYTES = 1 << 20
 

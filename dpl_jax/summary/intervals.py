@@ -76,7 +76,7 @@ def paired_difference(
     interval tells more than two separate ones; it leaves 0 out where the paired t test rejects.
 
     Args:
-      values: of one method, a number a seed.
+      values: of one method, a number per seed.
       reference: of the method compared with, for the same seeds in the same order.
       confidence: of the interval.
 

@@ -1,4 +1,4 @@
-"""From a searched supernet to one length a layer: by alpha, or by what a removal costs."""
+"""From a searched supernet to one length per layer: by alpha, or by what a removal costs."""
 
 from __future__ import annotations
 

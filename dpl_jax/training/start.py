@@ -63,7 +63,7 @@ def check_same_clip(search: Path, clip: Clip) -> None:
 def start_prompts(
     train: FrozenConfigDict, clip: ClipConfig, lengths: Lengths, supernet: Params | None, seed: int
 ) -> Tree:
-    """The prompts {"image": (N, K, D), ..} that stage 2 starts with, for one length a layer.
+    """The prompts {"image": (N, K, D), ..} that stage 2 starts with, for one length per layer.
 
     Args:
       train: ``config.train``.

@@ -42,7 +42,7 @@ def batch_loss(
 ) -> jax.Array:
     """Returns the contrastive loss of image features (B, F) and the batch's captions.
 
-    To it comes, times ``proxy_weight``, that of telling the class by one learned vector a class,
+    To it comes, times ``proxy_weight``, that of telling the class by one learned vector per class,
     for photos and for captions: it ends the long plateau at the start.
     """
     read = encode_texts(params["text"], sizes, batch["input_ids"], batch["end"])

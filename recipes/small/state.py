@@ -25,7 +25,7 @@ class State:
     """What a step changes.
 
     Attributes:
-      params: the CLIP being trained, and one proxy a class.
+      params: the CLIP being trained, and one proxy per class.
       average: exponential moving average of params, the weights that are kept.
       opt_state: of the optimiser.
       step: steps done, int32.

@@ -33,7 +33,7 @@ class Atlas:
 
 
 def build_atlas(seed: int, handwritten: int = 300, textures: int = 40) -> Atlas:
-    """Draw every mask: printed glyphs, `handwritten` digits a class, shapes, `textures` each."""
+    """Draw every mask: printed glyphs, `handwritten` digits per class, shapes, `textures` each."""
     rng = np.random.default_rng([seed, 0])
     entries = [*_printed(), *_handwritten(rng, handwritten), *_shapes(), *_textures(rng, textures)]
     masks, things, styles = zip(*entries, strict=True)

@@ -190,7 +190,7 @@ def test_ids_that_do_not_fit(clip: Clip, given: Arguments, ids: Any, message: st
         ({"image": np.zeros((2, ROWS, 24))}, r'prompts\["image"\].*\(2, 3, 24\).*3 layers'),
         ({"text": np.zeros((2, ROWS, 24))}, r'prompts\["text"\].*\(2, 3, 24\).*width 16'),
         ({"text": np.zeros((2, 16))}, r'prompts\["text"\].*\(2, 16\).*\(2, rows, 16\)'),
-        ({"text": np.zeros((2, 4, 16))}, "3 alphas a layer.*3 prompt rows a layer, not 4"),
+        ({"text": np.zeros((2, 4, 16))}, "3 alphas per layer.*3 prompt rows per layer, not 4"),
     ],
 )
 def test_prompts_that_do_not_fit(
@@ -206,7 +206,7 @@ def test_prompts_that_do_not_fit(
     [
         ({"image": np.zeros((2, T + 1))}, r'alphas\["image"\].*\(2, 3\).*\(3, T \+ 1\)'),
         ({"text": np.zeros(T + 1)}, r'alphas\["text"\].*\(3,\).*\(2, T \+ 1\)'),
-        ({"text": np.zeros((2, 1))}, "1 alphas a layer"),
+        ({"text": np.zeros((2, 1))}, "1 alphas per layer"),
     ],
 )
 def test_alphas_that_do_not_fit(
@@ -221,7 +221,7 @@ def test_alphas_that_do_not_fit(
     ("changes", "message"),
     [
         ({"image": np.array([1, 1])}, r'lengths\["image"\].*\(2,\).*\(3,\)'),
-        ({"text": np.array([1, 3])}, r'lengths\["text"\] are \[1, 3\].*2 rows a layer'),
+        ({"text": np.array([1, 3])}, r'lengths\["text"\] are \[1, 3\].*2 rows per layer'),
         ({"text": np.array([-1, 2])}, r"\[-1, 2\]"),
     ],
 )

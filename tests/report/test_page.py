@@ -90,7 +90,7 @@ def test_a_search_shows_what_it_decided(searched: Path) -> None:
     shares = re.findall(r"\b\d+\b", page.sections["alphas"])
     for share in ("70", "20", "10", "55", "25", "90", "4", "6"):
         assert share in shares
-    assert "0 to 2" in page.text and "digits with 4 labelled images a class" in page.text
+    assert "0 to 2" in page.text and "digits with 4 labelled images per class" in page.text
 
 
 def test_figures_are_files_too(searched: Path) -> None:

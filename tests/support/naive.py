@@ -1,4 +1,4 @@
-"""The obvious, slow versions: T+1 attentions a layer, and a whole CLIP on its stored tensors.
+"""The obvious, slow versions: T+1 attentions per layer, and a whole CLIP on its stored tensors.
 
 Nothing here imports dpl_jax. Precision follows the inputs: float64 inside ``jax.enable_x64``.
 """

@@ -18,7 +18,7 @@ from dpl_jax.files.once import warn_once
 # seed is fixed. Either way it is not the split of the published numbers.
 SPLIT_SEED = 1
 TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # CoOp's shares where a dataset has no split at all
-SPLIT_NEEDS = 4  # so many images a class, or one of the three would be empty
+SPLIT_NEEDS = 4  # so many images per class, or one of the three would be empty
 VAL_SHARE_OF_TRAIN = 0.2  # and where it has a test set, but no validation
 log = logging.getLogger(__name__)
 

@@ -237,7 +237,7 @@ def _sureness(supernet: Params) -> dict[str, float]:
 def _discrete(
     setup: Setup, stage: Trained, lengths: Mapping[Member, Lengths], seconds: float | None
 ) -> dict[Member, MethodResult]:
-    """MethodResults of stage 2 with one length a layer."""
+    """MethodResults of stage 2 with one length per layer."""
     rows = {member: found.params["prompts"] for member, found in stage.outcomes.items()}
     prompts = {member: Discrete(rows[member], lengths[member]).view() for member in rows}
     return _contenders(setup, prompts, rows, lengths, seconds)

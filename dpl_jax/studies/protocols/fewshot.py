@@ -1,4 +1,4 @@
-"""Few-shot classification: accuracy over the number of labelled images a class (CoOp, figure 3)."""
+"""Few-shot classification: accuracy over the labelled images per class (CoOp, figure 3)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fewshot(
 
     Args:
       config: see :mod:`dpl_jax.config`; its shots and seed are replaced.
-      shots: labelled training images a class.
+      shots: labelled training images per class.
       seeds: one run of each stage for every number of shots and seed.
       workdir: gets the folders ``shotsK``, fewshot.json, fewshot.png and fewshot.svg; what it has
         already is reused.
@@ -115,7 +115,7 @@ def draw(record: Mapping[str, Any]) -> Figure:
     axes.set_xscale("log", base=2)
     axes.set_xticks(shots, [str(count) for count in shots])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("labelled images a class")
+    axes.set_xlabel("labelled images per class")
     axes.set_ylabel("test accuracy (%)")
     finish_axes(axes)
     figure.suptitle(record["dataset"], fontsize=11)

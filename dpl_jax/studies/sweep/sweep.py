@@ -35,7 +35,7 @@ def sweep(
 
     Args:
       configs: by dataset, see :func:`dpl_jax.studies.sweep.grid.read_datasets`.
-      shots: labelled training images a class.
+      shots: labelled training images per class.
       seeds: of the few-shot sample and all else that is random.
       workdir: gets a folder for every cell, ``DATASET/shotsK/seedS``, the jobs' logs, and
         table.md, .csv and .json; what it has already is kept.
