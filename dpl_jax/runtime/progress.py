@@ -1,4 +1,7 @@
-"""Progress of a run on stderr: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: a bar on a terminal, plain lines elsewhere.
+
+Not by tqdm, whose monitor thread outlives the bar and which writes no plain lines elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Result tables: for a terminal, for a log, and in Markdown, CSV and LaTeX."""
+"""Result tables: for a terminal, for a log, and in Markdown, CSV and LaTeX.
+
+Not by tabulate, which escapes nothing in Markdown and loses the spaces that a cell begins with.
+"""
 
 from __future__ import annotations
 
