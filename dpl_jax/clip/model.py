@@ -189,5 +189,5 @@ def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
             f"cache, nor could it be downloaded ({type(error).__name__}). Without a network, copy "
             "config.json, model.safetensors, vocab.json, merges.txt and preprocessor_config.json "
             "of that repository into a folder and set --config.clip.path to it; or run the "
-            "embedded default, which needs no download: --sizes=sizess/digits.py"
+            "embedded default, which needs no download: --config=configs/digits.py"
         ) from error
