@@ -35,6 +35,7 @@ from dpl_jax.files.json import write_json
 from dpl_jax.inference.classifier import read_origin
 from dpl_jax.inference.export.card import model_card
 from dpl_jax.inference.trained import load_trained
+from dpl_jax.prompts.learned import Discrete
 from dpl_jax.report import page
 from dpl_jax.report.commands import commands
 from dpl_jax.report.contents import read_contents
@@ -241,7 +242,7 @@ def _card(run: Path) -> str:
             results=origin.results,
             classnames=origin.classnames,
             template=origin.template,
-            params={},
+            learned=Discrete({}, {}),
             preprocessing=SimpleNamespace(size=32, crop=32, resample=3),
         ),
         "out",

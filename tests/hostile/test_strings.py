@@ -131,7 +131,7 @@ def card(folder: Path) -> str:
             results=classifier.results | {"dataset": HOSTILE, "seed": HOSTILE},
             classnames=(HOSTILE,),
             template=HOSTILE,
-            params=classifier.params,
+            learned=classifier.learned,
             preprocessing=classifier.preprocessing,
         ),
         HOSTILE,

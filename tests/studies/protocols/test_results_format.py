@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import re
-from pathlib import Path
 
 import jsonschema
 import pytest
 
+from tests.support.repository import ROOT
 from tests.support.results_schema import check_results, read_schema
 
-PAGE = Path(__file__).parents[2] / "docs" / "results-format.md"
+PAGE = ROOT / "docs" / "results-format.md"
 
 
 def results(run):
