@@ -102,7 +102,9 @@ def summary(contents: Contents) -> str:
     layers = f"the {towers} layers" if towers else "the layers"
     classes = f"{len(contents.classnames)} classes of " if contents.classnames else ""
     images = "image" if config.data.shots == 1 else "images"
-    shots = f"{config.data.shots} labelled {images} per class" if config.data.shots else "all images"
+    shots = (
+        f"{config.data.shots} labelled {images} per class" if config.data.shots else "all images"
+    )
     data = f"{classes}{config.data.name} with {shots}, seed {config.seed}"
     clip = f"of the frozen CLIP {config.clip.path}"
     if "imported" in contents.results:
