@@ -19,8 +19,6 @@ from absl import flags
 from dpl_jax import cli
 from dpl_jax.files.json import write_json
 
-WORDNET = flags.DEFINE_string("wordnet", None, "Folder with data.noun and index.sense.")
-OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 # WordNet's files of what can be seen: animals, artifacts, body, food, objects, plants.
 SEEN = (5, 6, 8, 13, 17, 20)
 
@@ -33,11 +31,11 @@ class Synset(NamedTuple):
     above: list[str]
 
 
-def main() -> None:
+def main(wordnet: Path, output: Path) -> None:
     """Writes the file and says how many words it has."""
-    folder = Path(cli.need("wordnet", WORDNET.value))
+    folder = wordnet
     found = common_words(folder)
-    write_json(cli.need("output", OUTPUT.value), {"names": found})
+    write_json(output, {"names": found})
     print(f"{OUTPUT.value}: {len(found)} words")
 
 
@@ -80,4 +78,9 @@ def _levels(synsets: dict[str, Synset], offset: str) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    cli.run(main, required=("wordnet", "output"))
+    WORDNET = flags.DEFINE_string("wordnet", None, "Folder with data.noun and index.sense.")
+    OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+    cli.run(
+        lambda: main(Path(WORDNET.value or ""), Path(OUTPUT.value or "")),
+        required=("wordnet", "output"),
+    )

@@ -252,7 +252,7 @@ def test_masked_alphas_have_no_weight_and_no_gradient() -> None:
 
 
 @pytest.fixture(scope="module")
-def pool(config: ConfigDict) -> SeedBank:
+def bank(config: ConfigDict) -> SeedBank:
     return load_seed_bank(stand_alone(config, Member(2, 1)), [1, 2], hold_out=True)
 
 

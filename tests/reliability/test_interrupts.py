@@ -164,7 +164,7 @@ def test_an_epoch_in_chunks_is_the_epoch_in_one(
 
 
 @pytest.fixture(scope="module")
-def pool(files: Path) -> SeedBank:
+def bank(files: Path) -> SeedBank:
     return load_seed_bank(make_config(files), [1, 2], hold_out=True)
 
 
