@@ -33,10 +33,9 @@ class Synset(NamedTuple):
 
 def main(wordnet: Path, output: Path) -> None:
     """Writes the file and says how many words it has."""
-    folder = wordnet
-    found = common_words(folder)
+    found = common_words(wordnet)
     write_json(output, {"names": found})
-    print(f"{OUTPUT.value}: {len(found)} words")
+    print(f"{output}: {len(found)} words")
 
 
 def common_words(folder: Path) -> dict[str, list[list[str]]]:
