@@ -89,4 +89,5 @@ def _as_a_program(argv: list[str]) -> Iterator[None]:
 def _is_ours(flag: str) -> bool:
     """Whether a launcher has defined it; a library defines its own once, when it is imported."""
     module = flags.FLAGS.find_module_defining_flag(flag, "")
-    return module.startswith("dpl_jax") or module not in sys.modules or flag.startswith("config.")
+    ours = module.startswith(("dpl_jax", "recipes")) or flag.startswith("config.")
+    return ours or module not in sys.modules
